@@ -129,8 +129,7 @@ def _check_range(name: str, value: Any, low: float, high: float, *, low_open: bo
     if is_number and (low < value if low_open else low <= value) and value <= high:
         return
     left = "(" if low_open else "["
-    right = ")" if high == math.inf else "]"
-    raise ValueError(f"{name}={value!r} must be a number in {left}{low:g}, {high:g}{right}")
+    raise ValueError(f"{name}={value!r} must be a number in {left}{low:g}, {high:g}]")
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -1,0 +1,72 @@
+"""What must hold before a run starts: data, tokenizer, prompt lengths. Each fault is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fipo.errors import FIPOError
+from fipo.training.config import FIPOTrainingConfig
+
+PROMPT_COLUMN = "prompt"
+
+
+def check_dataset(dataset: Any, args: FIPOTrainingConfig) -> None:
+    """Raise `FIPOError` for data without prompts, or with fewer than one rollout needs."""
+    if dataset is None:
+        raise FIPOError("train_dataset is missing: pass rows with a 'prompt' column")
+    columns = getattr(dataset, "column_names", None)
+    if columns is not None and PROMPT_COLUMN not in columns:
+        raise FIPOError(f"train_dataset has no 'prompt' column, found {', '.join(columns) or 'no columns'}")
+    if not hasattr(dataset, "__len__"):
+        return
+    if len(dataset) == 0:
+        raise FIPOError("train_dataset is empty")
+    if len(dataset) < args.prompts_per_rollout:
+        raise FIPOError(
+            f"train_dataset has {len(dataset)} prompts, fewer than prompts_per_rollout={args.prompts_per_rollout}: "
+            f"lower it to at most {len(dataset)}, or give more data"
+        )
+
+
+def check_tokenizer(processing_class: Any) -> None:
+    """Raise `FIPOError` for a tokenizer without an end token; a missing pad token falls back to it."""
+    if processing_class is None:
+        return
+    tokenizer = getattr(processing_class, "tokenizer", processing_class)
+    if tokenizer.eos_token is None:
+        raise FIPOError(
+            "the tokenizer has no eos token, so that no response could ever end: set tokenizer.eos_token "
+            "(and add it to tokenizer_config.json)"
+        )
+
+
+def prepare_prompts(dataset: Any, processing_class: Any, args: FIPOTrainingConfig) -> Any:
+    """The data set without prompts over `max_prompt_length`, or a `FIPOError` that names the first of them."""
+    limit = args.max_prompt_length
+    if limit is None or not hasattr(dataset, "__len__"):
+        return dataset
+    tokenizer = getattr(processing_class, "tokenizer", processing_class)
+    lengths = [prompt_length(tokenizer, prompt, args.chat_template_kwargs) for prompt in dataset[PROMPT_COLUMN]]
+    too_long = [index for index, length in enumerate(lengths) if length > limit]
+    if not too_long:
+        return dataset
+    if not args.filter_overlong_prompts:
+        worst = too_long[0]
+        raise FIPOError(
+            f"{len(too_long)} of {len(lengths)} prompts are longer than max_prompt_length={limit} tokens; the first "
+            f"is row {worst} with {lengths[worst]}. Raise the limit, or set filter_overlong_prompts=true to drop them"
+        )
+    dropped = set(too_long)
+    kept = dataset.select([index for index in range(len(lengths)) if index not in dropped])
+    check_dataset(kept, args)
+    return kept
+
+
+def prompt_length(tokenizer: Any, prompt: Any, template_options: Any = None) -> int:
+    """Tokens of a prompt, plain or conversational, as the trainer will tokenise it."""
+    if isinstance(prompt, str):
+        return len(tokenizer(prompt)["input_ids"])
+    ids = tokenizer.apply_chat_template(
+        prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(template_options or {})
+    )
+    return len(ids["input_ids"])

@@ -1,0 +1,107 @@
+"""What a rollout step reports: names, and how micro-batches, updates and processes become one number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Kept from TRL under its own names; everything else in the log has this project's names.
+TRL_PREFIXES = ("sampling/", "tools/", "rewards/", "profiling/", "aux_loss")
+QUARTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
+
+
+class MetricWindow:
+    """Collects scalars over the updates of one rollout and over processes.
+
+    `mean` values carry a weight (the number of tokens behind them); a maximum stays a maximum and a minimum a
+    minimum. Nothing is read back to the host before `collect`.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._maxima: dict[str, Tensor] = {}
+        self._minima: dict[str, Tensor] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def mean(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Add to a weighted mean; a weight of 0 adds nothing."""
+        weight = torch.as_tensor(weight, dtype=torch.float64).detach()
+        value = torch.as_tensor(value, dtype=torch.float64).detach()
+        product = torch.where(weight > 0, value * weight, 0.0)
+        self._sums[name] = self._sums.get(name, 0.0) + product.to("cpu", non_blocking=True)
+        self._weights[name] = self._weights.get(name, 0.0) + weight.to("cpu", non_blocking=True)
+
+    def maximum(self, name: str, value: Tensor | float) -> None:
+        """Add to a maximum."""
+        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        self._maxima[name] = torch.maximum(self._maxima.get(name, value), value)
+
+    def minimum(self, name: str, value: Tensor | float) -> None:
+        """Add to a minimum."""
+        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        self._minima[name] = torch.minimum(self._minima.get(name, value), value)
+
+    def loss_metrics(self, metrics: dict[str, Tensor], tokens: Tensor) -> None:
+        """Add the metrics of one `fipo_loss` call: `*_max` and `*_min` as such, the rest weighted by tokens.
+
+        A quantile of several micro-batches is the token-weighted mean of their quantiles.
+        """
+        for name, value in metrics.items():
+            if name.endswith("_max"):
+                self.maximum(name, value)
+            elif name.endswith("_min"):
+                self.minimum(name, value)
+            else:
+                self.mean(name, value, tokens)
+
+    def collect(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
+        """One number per name over all processes, and a fresh start. Every process must have the same names."""
+        sums, maxima, minima = sorted(self._sums), sorted(self._maxima), sorted(self._minima)
+        values = [self._sums[n] for n in sums] + [self._weights[n] for n in sums]
+        values += [self._maxima[n] for n in maxima] + [self._minima[n] for n in minima]
+        if not values:
+            return {}
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        every = gather(torch.stack(values).to(device=device, dtype=dtype).unsqueeze(0)).cpu().double()
+        count = len(sums)
+        totals = every.sum(dim=0)
+        result = {n: (totals[i] / totals[count + i].clamp(min=1e-300)).item() for i, n in enumerate(sums)}
+        result |= {n: every[:, 2 * count + i].amax().item() for i, n in enumerate(maxima)}
+        result |= {n: every[:, 2 * count + len(maxima) + i].amin().item() for i, n in enumerate(minima)}
+        self.__init__()  # type: ignore[misc]
+        return result
+
+
+def length_metrics(lengths: Tensor, truncated: Tensor) -> dict[str, float]:
+    """Keys `response_length/min|q25|mean|median|q75|max` (tokens) and `response_length/clip_ratio`.
+
+    Args:
+        lengths: (B,) tokens of every sampled response of all processes, end token included.
+        truncated: (B,) bool, responses that hit the limit.
+    """
+    lengths = lengths.double()
+    metrics = {f"response_length/{name}": torch.quantile(lengths, q).item() for name, q in QUARTILES.items()}
+    metrics["response_length/mean"] = lengths.mean().item()
+    metrics["response_length/clip_ratio"] = truncated.double().mean().item()
+    return metrics
+
+
+def sampling_metrics(tally: Any) -> dict[str, float]:
+    """Keys `dynamic_sampling/generation_batches|sampled_groups|kept_groups|uniform_groups|all_right_groups`.
+
+    Uniform groups have equal rewards (they are dropped where dynamic sampling is on); those of them whose common
+    reward is positive are `all_right_groups`.
+    """
+    return {
+        "dynamic_sampling/generation_batches": tally.generation_batches,
+        "dynamic_sampling/sampled_groups": tally.sampled,
+        "dynamic_sampling/kept_groups": tally.kept,
+        "dynamic_sampling/uniform_groups": tally.uniform,
+        "dynamic_sampling/all_right_groups": tally.all_right,
+    }

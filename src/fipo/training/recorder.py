@@ -1,0 +1,68 @@
+"""Keeps the run folder of a training run, on the main process."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from fipo.errors import FIPOError
+from fipo.runs.environment import describe_environment
+from fipo.runs.folder import METRICS_FILE, SAMPLES_FILE, RunFolder
+from fipo.training.config import FIPOTrainingConfig
+
+
+class RunRecorder:
+    """Writes config, environment, metrics, samples and status of a run.
+
+    Args:
+        args: settings of the run; `args.output_dir` is the folder.
+        model_name: path or hub name of the model that training starts from.
+        is_main: False on all processes but one, where nothing is written.
+    """
+
+    def __init__(self, args: FIPOTrainingConfig, model_name: str, *, is_main: bool) -> None:
+        self.args = args
+        self.model_name = model_name
+        self.is_main = is_main
+        self.folder = RunFolder(args.output_dir)
+
+    def start(self, resumed_at: int | None) -> None:
+        """Make the folder; or, resuming after rollout `resumed_at`, drop the lines that will be written again."""
+        if not self.is_main:
+            return
+        if resumed_at is None:
+            RunFolder.create(self.folder.path, config=self._config(), environment=describe_environment())
+            return
+        if not RunFolder.holds_run(self.folder.path):
+            raise FIPOError(f"{self.folder.path} is no run folder, so that its run cannot be resumed")
+        self.folder.rewind(resumed_at)
+        self.folder.set_status("running", resumed_at=resumed_at)
+
+    def watch(self, train: Callable[[], Any]) -> Any:
+        """Run `train` and note how it ended."""
+        try:
+            result = train()
+        except BaseException as error:
+            if self.is_main:
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                self.folder.set_status(status, error=f"{type(error).__name__}: {error}")
+            raise
+        if self.is_main:
+            self.folder.set_status("finished")
+        return result
+
+    def write(self, step: int, update: int, metrics: dict[str, float], samples: list[dict[str, Any]]) -> None:
+        """Add one rollout step: a line of metrics and a few responses."""
+        if not self.is_main:
+            return
+        self.folder.append(METRICS_FILE, [{"step": step, "update": update, **metrics}])
+        self.folder.append(SAMPLES_FILE, [{"step": step, **sample} for sample in samples])
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            "model": self.model_name,
+            "algorithm": self.args.algorithm,
+            "loss": dataclasses.asdict(self.args.loss_config),
+            "training": self.args.to_dict(),
+        }
