@@ -1,1 +1,1 @@
-
+"""The `fipo` command."""

@@ -26,4 +26,4 @@ def soft_overlong_penalty(lengths: Tensor, max_length: int, buffer_length: int, 
     if factor < 0:
         raise ValueError(f"overlong penalty factor={factor} must be >= 0")
     excess = lengths.to(torch.float32) - (max_length - buffer_length)
-    return -(excess / buffer_length).clamp(0.0, 1.0) * factor
+    return (-excess / buffer_length).clamp(-1.0, 0.0) * factor

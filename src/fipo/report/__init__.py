@@ -1,1 +1,1 @@
-
+"""Figures and tables from run folders; imports no trainer."""

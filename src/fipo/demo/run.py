@@ -1,0 +1,151 @@
+"""The demo from start to end: base answers, training side by side, evaluation, table, picture."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fipo.demo.display import TrainingDisplay
+from fipo.demo.evaluate import PROBLEM_SEED, Evaluation, evaluate_model, write_responses
+from fipo.demo.runner import ChildRun, threads_per_run
+from fipo.demo.settings import MAX_RESPONSE, DemoSize, demo_recipe
+from fipo.demo.summary import comparison, print_table, show_answers
+from fipo.errors import FIPOError
+from fipo.report.curves import draw_curves
+from fipo.runs import describe_environment
+from fipo.runs.folder import write_json_atomically
+from fipo.tasks.arithmetic import Problem, base_model_path, generate_problems
+
+MODEL = "model"
+
+
+def run_demo(
+    out: Path, size: DemoSize, *, algorithms: Sequence[str], seed: int, console: Console | None = None
+) -> dict[str, Any]:
+    """Run the demo into `out` and return its summary, which is also written to `out/summary.json`.
+
+    Args:
+        out: a folder that does not exist yet, or is empty.
+        size: how much to train and measure.
+        algorithms: trained side by side, each in a process of its own.
+        seed: of prompts and sampling, the same for every algorithm.
+        console: where to show it.
+
+    Raises:
+        FIPOError: `out` is in use, or a run failed.
+    """
+    console = console or Console()
+    started = time.perf_counter()
+    _make_folder(out)
+    problems = generate_problems(size.problems, seed=PROBLEM_SEED, split="test")
+    console.print(
+        "[bold]FIPO demo[/]: a 0.13M-parameter model that adds and multiplies modulo 10, one step at a time.\n"
+        "It has seen few worked solutions and mostly blurts answers out. Reinforcement learning gets one bit per\n"
+        f"response: right or wrong. {len(algorithms)} x {size.rollouts} rollout batches, seed {seed}, into {out}\n"
+    )
+    recipe = demo_recipe(size.rollouts, seed)
+    evaluations = {"base": _evaluate("base", base_model_path(), problems, size, seed, console)}
+    console.print("[bold]The base model answers[/] (sampled at temperature 1)")
+    show_answers(console, problems, evaluations["base"], prefer_checks=False)
+
+    threads = threads_per_run(len(algorithms))
+    console.print(f"\n[bold]Training[/] {' and '.join(name.upper() for name in algorithms)} at the same time")
+    runs = [ChildRun.start(name, recipe, out, threads=threads) for name in algorithms]
+    try:
+        TrainingDisplay(console, size.rollouts).follow(runs)
+    finally:
+        for run in runs:
+            run.stop()
+    trained_seconds = time.perf_counter() - started
+
+    console.print()
+    for run in runs:
+        evaluations[run.name] = _evaluate(run.name, run.folder.path / MODEL, problems, size, seed, console)
+    metrics = {run.name: run.metrics() for run in runs}
+    for name, evaluation in evaluations.items():
+        write_responses(out / "evaluation" / f"{name}.jsonl", problems, evaluation)
+    note = (
+        f"one training seed ({seed}) per algorithm; {size.rollouts} rollouts x 16 prompts x 16 responses, 8 updates"
+    )
+    pictures = draw_curves(metrics, out / "curves", title="Embedded arithmetic task", note=note)
+    summary = _summary(size, seed, evaluations, metrics, started, trained_seconds)
+    write_json_atomically(out / "summary.json", summary)
+
+    last = evaluations[algorithms[-1]]
+    console.print(f"[bold]The {algorithms[-1].upper()} model answers[/] (sampled; one with a check if there is one)")
+    show_answers(console, problems, last, prefer_checks=True)
+    console.print()
+    print_table(console, summary)
+    for line in summary["statements"]:
+        console.print(line)
+    console.print(
+        f"\n{time.perf_counter() - started:.0f} s in all. Picture: {pictures[0]}  Numbers: {out / 'summary.json'}  "
+        f"Runs: {', '.join(str(run.folder.path) for run in runs)}",
+        soft_wrap=True,
+    )
+    return summary
+
+
+def _make_folder(out: Path) -> None:
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise FIPOError(f"{out} is in use: give another folder with --out, or remove it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FIPOError(f"cannot make {out}: {error.strerror}") from None
+
+
+def _evaluate(
+    name: str, folder: Path, problems: Sequence[Problem], size: DemoSize, seed: int, console: Console
+) -> Evaluation:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(f"measuring {name.upper()} on {len(problems)} held-out problems", total=1.0)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done / total)
+
+        return evaluate_model(
+            folder, problems, samples=size.samples, max_new_tokens=MAX_RESPONSE, seed=seed, on_progress=advance
+        )
+
+
+def _summary(
+    size: DemoSize,
+    seed: int,
+    evaluations: dict[str, Evaluation],
+    metrics: dict[str, list[dict[str, Any]]],
+    started: float,
+    trained_seconds: float,
+) -> dict[str, Any]:
+    results = {name: evaluation.numbers() for name, evaluation in evaluations.items()}
+    for name, rows in metrics.items():
+        weights = [row["actor/influence_weights_mean"] for row in rows]
+        results[name]["influence_weight_mean"] = sum(weights) / len(weights)
+        results[name]["sampled_tokens"] = sum(row["perf/sampled_tokens"] for row in rows)
+    return {
+        "schema_version": 1,
+        "seed": seed,
+        "rollouts": size.rollouts,
+        "results": results,
+        **comparison(evaluations),
+        "seconds": {"training_ended": trained_seconds, "total": time.perf_counter() - started},
+        "environment": describe_environment(),
+    }
+
+
+def read_summary(out: Path) -> dict[str, Any]:
+    """The summary of a finished demo."""
+    return json.loads((out / "summary.json").read_text(encoding="utf-8"))

@@ -1,0 +1,87 @@
+"""Training runs as child processes, watched through their run folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fipo.errors import FIPOError
+from fipo.runs import RunFolder
+
+
+@dataclass
+class ChildRun:
+    """One `fipo train` in a process of its own.
+
+    Attributes:
+        name: the algorithm.
+        folder: its run folder.
+        log: what it prints.
+        process: the child.
+    """
+
+    name: str
+    folder: RunFolder
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, name: str, recipe: dict[str, Any], out: Path, *, threads: int) -> ChildRun:
+        """Start training `recipe` with algorithm `name` into `out/name`, on `threads` threads."""
+        settings = {**recipe, "training": {**recipe["training"], "algorithm": name}}
+        file = out / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        log = out / f"{name}.log"
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "COLUMNS": "120"}
+        command = [sys.executable, "-m", "fipo", "train", "--recipe", str(file), "--out", str(out / name)]
+        with open(log, "wb") as stream:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, env=environment
+            )
+        return cls(name, RunFolder(out / name), log, process)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rollout steps made so far."""
+        try:
+            return self.folder.metrics()
+        except (OSError, json.JSONDecodeError):
+            return []
+
+    @property
+    def running(self) -> bool:
+        """Whether the child still trains."""
+        return self.process.poll() is None
+
+    def check(self) -> None:
+        """Raise `FIPOError` with the child's last words if it failed."""
+        if self.process.poll() in (None, 0):
+            return
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        last = lines[-1].removeprefix("error: ") if lines else "it printed nothing"
+        raise FIPOError(
+            f"the {self.name} run ended with exit code {self.process.returncode}: {last} (log: {self.log})"
+        )
+
+    def stop(self) -> None:
+        """End the child if it still runs."""
+        if self.running:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def threads_per_run(runs: int) -> int:
+    """The cores of this machine shared by the runs, at least one each."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // max(1, runs))

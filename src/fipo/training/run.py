@@ -1,0 +1,143 @@
+"""From a recipe to a trained model: load, check, train, save."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fipo.errors import FIPOError, nearest
+from fipo.runs.folder import RunFolder
+from fipo.training.recipe import Recipe, load_recipe
+
+ARITHMETIC_MODEL = "arithmetic-base"
+ARITHMETIC_PROBLEMS = 8192
+RECIPE_FILE = "recipe.yaml"
+MODEL_FOLDER = "model"
+
+
+def train_from_recipe(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, callbacks: Sequence[Any] = ()
+) -> RunFolder:
+    """Train as the recipe says and leave a run folder, with the final model in `model/`.
+
+    Raises:
+        FIPOError: anything the user can mend, in one line.
+    """
+    trainer = build_trainer(recipe, out, resume=resume, callbacks=callbacks)
+    folder = RunFolder(out)
+    if trainer.accelerator.is_main_process and not resume:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        (Path(out) / RECIPE_FILE).write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False), encoding="utf-8")
+    trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model(str(folder.path / MODEL_FOLDER))
+    return folder
+
+
+def recipe_of_run(out: str | Path, overrides: Sequence[str] = (), named: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe that a run folder was made from, for `--resume`; changed as by `load_recipe`."""
+    file = Path(out) / RECIPE_FILE
+    if not file.is_file():
+        raise FIPOError(f"{out} has no {RECIPE_FILE}: only a run made by `fipo train` can be resumed by it")
+    return load_recipe(file, overrides, named or {})
+
+
+def build_trainer(recipe: Recipe, out: str | Path, *, resume: bool = False, callbacks: Sequence[Any] = ()) -> Any:
+    """The `FIPOTrainer` of a recipe. Everything that can be checked before the model is loaded is checked first."""
+    from fipo.training.config import FIPOTrainingConfig
+    from fipo.training.trainer import FIPOTrainer
+
+    if not resume:
+        RunFolder(out).refuse_existing()
+    model_name = _model_name(recipe)
+    args = FIPOTrainingConfig(output_dir=str(out), **{"disable_tqdm": True, **recipe.training})
+    dataset = load_train_data(recipe, seed=args.seed)
+    tokenizer = load_tokenizer(model_name, trust_remote_code=args.trust_remote_code)
+    trainer = FIPOTrainer(
+        model=model_name,
+        reward_funcs=_reward_function(recipe),
+        args=args,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=_lora_config(recipe.lora),
+        callbacks=list(callbacks),
+    )
+    _keep_quiet(trainer)
+    return trainer
+
+
+def load_train_data(recipe: Recipe, *, seed: int = 0) -> Any:
+    """Rows with `prompt` and `answer`."""
+    if recipe.task == "arithmetic":
+        from datasets import Dataset
+
+        from fipo.tasks.arithmetic import generate_problems
+
+        problems = generate_problems(recipe.data.limit or ARITHMETIC_PROBLEMS, seed=seed, split="train")
+        return Dataset.from_list([{"prompt": problem.prompt, "answer": problem.answer} for problem in problems])
+    if recipe.data.source is None:
+        raise FIPOError("no training data: give --data FILE_OR_NAME, or data.source in the recipe")
+    from fipo.tasks import load_problems
+
+    options = dataclasses.asdict(recipe.data)
+    return load_problems(options.pop("source"), **options)
+
+
+def load_tokenizer(model_name: str, *, trust_remote_code: bool = False) -> Any:
+    """The model's tokenizer, padding on the left. Raises `FIPOError` for a model that cannot be found."""
+    from transformers import AutoTokenizer
+
+    path = Path(model_name)
+    if not path.is_dir() and (path.is_absolute() or model_name.startswith(".") or path.exists()):
+        raise FIPOError(f"model {model_name} is not a folder")
+    try:
+        return AutoTokenizer.from_pretrained(model_name, padding_side="left", trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        kind = "folder" if path.is_dir() else "hub model"
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise FIPOError(f"cannot load the tokenizer of {kind} {model_name!r}: {reason}") from None
+
+
+def _model_name(recipe: Recipe) -> str:
+    name = recipe.model or (ARITHMETIC_MODEL if recipe.task == "arithmetic" else None)
+    if name is None:
+        raise FIPOError("no model: give --model PATH_OR_NAME, or model in the recipe")
+    if name == ARITHMETIC_MODEL:
+        from fipo.tasks.arithmetic import base_model_path
+
+        return str(base_model_path())
+    return name
+
+
+def _reward_function(recipe: Recipe) -> Any:
+    if recipe.task == "arithmetic":
+        from fipo.tasks.arithmetic import arithmetic_reward
+
+        return arithmetic_reward
+    from fipo.tasks import math_reward
+
+    return math_reward
+
+
+def _lora_config(settings: dict[str, Any] | None) -> Any:
+    if settings is None:
+        return None
+    try:
+        from peft import LoraConfig
+    except ImportError:
+        raise FIPOError('lora needs the package peft: pip install "fipo[lora]"') from None
+    known = {f.name for f in dataclasses.fields(LoraConfig)}
+    for key in settings:
+        if key not in known:
+            raise FIPOError(f"unknown key lora.{key}{nearest(str(key), known)}")
+    return LoraConfig(**{"task_type": "CAUSAL_LM", **settings})
+
+
+def _keep_quiet(trainer: Any) -> None:
+    """Progress is shown by this project's own callbacks, not by a line of JSON per log."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
