@@ -46,7 +46,11 @@ def test_a_whole_loss_config_may_be_given(settings):
 
 
 def test_dynamic_sampling_is_on_for_fipo_and_dapo_alone(settings):
-    assert [settings(algorithm=name).uses_dynamic_sampling for name in ("fipo", "dapo", "grpo")] == [True, True, False]
+    assert [settings(algorithm=name).uses_dynamic_sampling for name in ("fipo", "dapo", "grpo")] == [
+        True,
+        True,
+        False,
+    ]
     assert settings(algorithm="grpo", dynamic_sampling=True).uses_dynamic_sampling
 
 

@@ -151,7 +151,9 @@ def test_responses_that_hit_the_limit_can_be_left_out(make_trainer, outputs, mon
 
 
 def test_the_overlong_penalty_is_logged_and_does_not_decide_dynamic_sampling(make_trainer):
-    trainer = make_trainer(overlong_buffer_length=12, reward=lambda completions, **_: [0.0, 1.0] * (len(completions) // 2))
+    trainer = make_trainer(
+        overlong_buffer_length=12, reward=lambda completions, **_: [0.0, 1.0] * (len(completions) // 2)
+    )
     trainer.train()
     row = RunFolder(trainer.args.output_dir).metrics()[0]
     assert row["reward/accuracy"] == 0.5
@@ -204,7 +206,9 @@ def test_a_broken_tensor_is_named(make_trainer):
         model.model.norm.weight.fill_(float("nan"))
     trainer = make_trainer(model=model, output_dir="unused")
     mask = torch.ones(1, 2)
-    text = trainer._blame(torch.tensor(math.nan), log_prob=torch.tensor([[math.nan, 0.0]]), old_log_prob=mask, mask=mask)
+    text = trainer._blame(
+        torch.tensor(math.nan), log_prob=torch.tensor([[math.nan, 0.0]]), old_log_prob=mask, mask=mask
+    )
     assert "(log_prob is not finite)" in text
     assert "no checkpoint was saved yet" in text
 

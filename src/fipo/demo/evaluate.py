@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fipo.evaluation import Estimate, Response, avg_at_k, sample_responses, share
+from fipo.demo.measure import Measurement, measure_responses
+from fipo.evaluation import Estimate, Response, avg_at_k, sample_responses
 from fipo.tasks.arithmetic import Problem, grade_arithmetic, moment
 
 # Held-out problems are drawn with this seed whatever the training seed, so that runs can be compared.
@@ -21,36 +21,32 @@ class Evaluation:
     """What was measured of one model.
 
     Attributes:
-        greedy: accuracy of greedy decoding, Wilson interval.
-        sampled: avg@k at temperature 1, bootstrap interval.
-        length: mean tokens of the sampled responses.
-        truncated: share of them that hit the limit.
-        aha: share with a wrong first and a right last answer.
-        oops: share with a right first and a wrong last answer.
+        greedy: one greedy response per problem.
+        sampled: all responses sampled at temperature 1.
+        average: avg@k of the sampled responses, bootstrap interval.
         correct: per problem, one bool per sample.
         responses: per problem, its sampled responses.
     """
 
-    greedy: Estimate
-    sampled: Estimate
-    length: float
-    truncated: float
-    aha: Estimate
-    oops: Estimate
+    greedy: Measurement
+    sampled: Measurement
+    average: Estimate
     correct: list[list[bool]]
     responses: list[list[Response]]
 
     def numbers(self) -> dict[str, Any]:
         """The summary as plain values."""
+        total = self.sampled.n
         return {
-            "greedy": asdict(self.greedy),
-            "avg_at_k": asdict(self.sampled),
-            "k": len(self.correct[0]),
             "problems": len(self.correct),
-            "mean_length": self.length,
-            "truncated": self.truncated,
-            "aha": asdict(self.aha),
-            "oops": asdict(self.oops),
+            "k": len(self.correct[0]),
+            "greedy": asdict(self.greedy.accuracy),
+            "avg_at_k": asdict(self.average),
+            "mean_length": self.sampled.length_mean,
+            "length_quartiles": list(self.sampled.length_quartiles),
+            "truncated": self.sampled.truncated / total,
+            "aha": self.sampled.aha / total,
+            "oops": self.sampled.oops / total,
         }
 
 
@@ -97,20 +93,16 @@ def evaluate_model(
 
 def summarise(problems: Sequence[Problem], greedy: Sequence[Response], sampled: list[list[Response]]) -> Evaluation:
     """Grade responses and estimate; one greedy and k sampled responses per problem."""
-    right = sum(grade_arithmetic(response.text, problem.answer) for problem, response in zip(problems, greedy))
+    answers = [problem.answer for problem in problems]
     correct = [
-        [grade_arithmetic(response.text, problem.answer) for response in group]
-        for problem, group in zip(problems, sampled)
+        [grade_arithmetic(response.text, answer) for response in group] for answer, group in zip(answers, sampled)
     ]
-    flat = [(problem, response) for problem, group in zip(problems, sampled) for response in group]
-    moments = Counter(moment(response.text, problem.answer) for problem, response in flat)
+    flat = [response for group in sampled for response in group]
+    repeated = [answer for answer, group in zip(answers, sampled) for _ in group]
     return Evaluation(
-        greedy=share(right, len(problems)),
-        sampled=avg_at_k(correct),
-        length=sum(response.length for _, response in flat) / len(flat),
-        truncated=sum(response.truncated for _, response in flat) / len(flat),
-        aha=share(moments["aha"], len(flat)),
-        oops=share(moments["oops"], len(flat)),
+        greedy=measure_responses(greedy, answers),
+        sampled=measure_responses(flat, repeated),
+        average=avg_at_k(correct),
         correct=correct,
         responses=sampled,
     )

@@ -88,8 +88,8 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
             _interval(numbers["greedy"]),
             _interval(numbers["avg_at_k"]),
             f"{numbers['mean_length']:.1f}",
-            f"{numbers['aha']['value']:.1%}",
-            f"{numbers['oops']['value']:.1%}",
+            f"{numbers['aha']:.1%}",
+            f"{numbers['oops']:.1%}",
             "-" if weight is None else f"{weight:.4f}",
         )
     console.print(table)

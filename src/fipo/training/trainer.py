@@ -25,6 +25,7 @@ from fipo.training.prompts import PromptStream
 from fipo.training.recorder import RunRecorder
 from fipo.training.rewards import checked_reward, overlong_penalty
 from fipo.training.rollout import Rollout, total_rewards
+from fipo.training.vllm_cpu import prepare_vllm_on_cpu
 
 
 class NonFiniteLossError(FIPOError):
@@ -73,6 +74,8 @@ class FIPOTrainer(GRPOTrainer):
             )
             if args.reward_weights is not None:
                 args.reward_weights = [*args.reward_weights, 1.0]
+        if args.use_vllm and not torch.cuda.is_available():
+            prepare_vllm_on_cpu()
         super().__init__(model, functions, args=args, train_dataset=train_dataset, **kwargs)
         check_tokenizer(self.processing_class)
         self.train_dataset: Any = prepare_prompts(train_dataset, self.processing_class, args)

@@ -1,4 +1,4 @@
-"""Trains the base model of the arithmetic task from nothing: `python -m fipo.tasks.arithmetic.pretrain`."""
+"""Trains the base model of the arithmetic task from nothing: `python -m fipo.demo.pretrain`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+from fipo.demo.card import model_card
+from fipo.demo.measure import Measurement, measure_responses
+from fipo.demo.settings import MAX_RESPONSE
 from fipo.errors import FIPOError
-from fipo.tasks.arithmetic.card import model_card
+from fipo.evaluation import sample_responses
+from fipo.tasks.arithmetic import build_tokenizer, generate_problems
 from fipo.tasks.arithmetic.corpus import TRUE_MIXTURE, Mixture, sample_document
-from fipo.tasks.arithmetic.measure import generate_responses, measure_responses
-from fipo.tasks.arithmetic.problem import generate_problems
-from fipo.tasks.arithmetic.tokenizer import build_tokenizer
 
 UPDATES = 2010
 DOCUMENTS_PER_UPDATE = 48
@@ -174,18 +175,20 @@ def write_base(out: Path, *, updates: int, seed: int, threads: int, held_out: in
     model, summary = train_base(updates, seed=seed)
     tokenizer = build_tokenizer()
     problems = generate_problems(held_out, seed=0, split="test")
-    answers = [problem.answer for problem in problems]
     print(f"measuring on {held_out} held-out problems", flush=True)
-    sampled, greedy = (
-        measure_responses(generate_responses(model, tokenizer, problems, sample=sample), answers)
-        for sample in (True, False)
-    )
+
+    def measure(temperature: float) -> Measurement:
+        prompts = [problem.prompt for problem in problems]
+        responses = sample_responses(model, tokenizer, prompts, temperature=temperature, max_new_tokens=MAX_RESPONSE)
+        return measure_responses([group[0] for group in responses], [problem.answer for problem in problems])
+
+    sampled, greedy = measure(1.0), measure(0.0)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     card = model_card(sampled, greedy, summary, parameters=model.num_parameters(), seed=seed, threads=threads)
     (out / "README.md").write_text(card, encoding="utf-8")
     print(
-        f"accuracy {sampled.accuracy:.3f} sampled, {greedy.accuracy:.3f} greedy; mean length "
+        f"accuracy {sampled.accuracy.value:.3f} sampled, {greedy.accuracy.value:.3f} greedy; mean length "
         f"{sampled.length_mean:.1f} tokens; written to {out}",
         flush=True,
     )
@@ -197,7 +200,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="python -m fipo.tasks.arithmetic.pretrain", description=__doc__)
+    parser = _Parser(prog="python -m fipo.demo.pretrain", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="new or empty folder to write")
     parser.add_argument("--updates", type=int, default=UPDATES, help=f"default {UPDATES}")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the text; default 0")

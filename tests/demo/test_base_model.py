@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from fipo.demo.measure import measure_responses
+from fipo.evaluation import sample_responses
 from fipo.tasks.arithmetic import base_model_path, build_tokenizer, generate_problems
-from fipo.tasks.arithmetic.measure import generate_responses, measure_responses
 
 FILES = {
     "README.md",
@@ -55,13 +55,14 @@ def test_the_base_model_is_weak_but_not_hopeless() -> None:
     tokenizer = AutoTokenizer.from_pretrained(base_model_path())
     problems = generate_problems(768, seed=77, split="test")
     state = torch.random.get_rng_state()
-    responses = generate_responses(model, tokenizer, problems, sample=True, seed=3)
+    prompts = [problem.prompt for problem in problems]
+    responses = [group[0] for group in sample_responses(model, tokenizer, prompts, max_new_tokens=144, seed=3)]
     assert torch.equal(state, torch.random.get_rng_state())
     measured = measure_responses(responses, [problem.answer for problem in problems])
-    assert 0.12 < measured.accuracy < 0.25
+    assert 0.12 < measured.accuracy.value < 0.25
     assert 9 < measured.length_mean < 17
     assert measured.length_quartiles[:2] == (3, 3)
-    assert measured.unfinished < 20
+    assert measured.truncated < 20
     assert measured.aha > measured.oops
     right_0, n_0 = measured.by_checks[0]
     checked = [pair for count, pair in measured.by_checks.items() if count > 0]
@@ -77,14 +78,4 @@ def test_the_card_states_the_accuracy_and_the_built_in_value_of_checks() -> None
     accuracy, low, high = (float(number) for number in stated.groups())
     assert 0.12 < low < accuracy < high < 0.25
     assert "property of this text" in card
-    assert "fipo.tasks.arithmetic.pretrain --out DIR --updates 2010" in card
-
-
-@pytest.mark.parametrize("sample", [True, False])
-def test_responses_come_in_the_order_of_the_problems(sample: bool) -> None:
-    model = AutoModelForCausalLM.from_pretrained(base_model_path())
-    problems = generate_problems(6, seed=5, split="test")
-    responses = generate_responses(model, build_tokenizer(), problems, sample=sample)
-    assert len(responses) == 6
-    assert responses == generate_responses(model, build_tokenizer(), problems, sample=sample)
-    assert all("<pad>" not in response and "?" not in response for response in responses)
+    assert "fipo.demo.pretrain --out DIR --updates 2010" in card

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from fipo.tasks.arithmetic import build_tokenizer, pretrain
+from fipo.demo import pretrain
+from fipo.tasks.arithmetic import build_tokenizer
 from fipo.tasks.arithmetic.corpus import TRUE_MIXTURE
 
 

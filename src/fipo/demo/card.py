@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 import transformers
 
-from fipo.tasks.arithmetic.measure import Measurement, wilson_interval
+from fipo.demo.measure import Measurement
+from fipo.evaluation import share
 
 if TYPE_CHECKING:
-    from fipo.tasks.arithmetic.pretrain import TrainingSummary
+    from fipo.demo.pretrain import TrainingSummary
 
 _CARD = """\
 ---
@@ -68,8 +69,8 @@ version may give other weights.
 
 
 def _share(count: int, n: int) -> str:
-    low, high = wilson_interval(count, n)
-    return f"{count / n:.3f} ({low:.3f} to {high:.3f})"
+    estimate = share(count, n)
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _rows(sampled: Measurement, greedy: Measurement) -> str:
@@ -80,7 +81,7 @@ def _rows(sampled: Measurement, greedy: Measurement) -> str:
         "length quartiles": [" / ".join(f"{q:.0f}" for q in m.length_quartiles) for m in both],
         "wrong at first, right in the end (aha)": [_share(m.aha, m.n) for m in both],
         "right at first, wrong in the end (oops)": [_share(m.oops, m.n) for m in both],
-        "not ended within 144 tokens": [_share(m.unfinished, m.n) for m in both],
+        "not ended within 144 tokens": [_share(m.truncated, m.n) for m in both],
     }
     return "\n".join(f"| {name} | {' | '.join(cells)} |" for name, cells in table.items())
 
@@ -95,10 +96,7 @@ def model_card(
     threads: int,
 ) -> str:
     """The card as Markdown. It names no folder of the machine that it was made on."""
-    command = (
-        f"python -m fipo.tasks.arithmetic.pretrain --out DIR --updates {summary.updates} "
-        f"--seed {seed} --threads {threads}"
-    )
+    command = f"python -m fipo.demo.pretrain --out DIR --updates {summary.updates} --seed {seed} --threads {threads}"
     checks = "\n".join(f"| {count} | {n} | {_share(right, n)} |" for count, (right, n) in sampled.by_checks.items())
     return _CARD.format(
         parameters=parameters,
