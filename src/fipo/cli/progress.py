@@ -21,6 +21,17 @@ COLUMNS = (
 )
 
 
+SHOWN = (
+    ("reward/accuracy", 3),
+    ("reward/mean", 3),
+    ("response_length/mean", 1),
+    ("actor/entropy", 3),
+    ("actor/influence_weights_mean", 3),
+    ("dynamic_sampling/generation_batches", 0),
+    ("timing_s/step", 1),
+)
+
+
 class TrainingProgress(TrainerCallback):
     """Prints step, accuracy, reward, length, entropy, mean influence weight, generation batches and time left."""
 
@@ -44,16 +55,14 @@ class TrainingProgress(TrainerCallback):
         updates = args.updates_per_rollout
         cells = (
             f"{state.global_step // updates}/{state.max_steps // updates}",
-            f"{logs['reward/accuracy']:.3f}",
-            f"{logs['reward/mean']:.3f}",
-            f"{logs['response_length/mean']:.1f}",
-            f"{logs['actor/entropy']:.3f}",
-            f"{logs['actor/influence_weights_mean']:.3f}",
-            f"{logs['dynamic_sampling/generation_batches']:.0f}",
-            f"{logs['timing_s/step']:.1f}",
+            *(_cell(logs.get(key), digits) for key, digits in SHOWN),
             format_seconds(left),
         )
         self.console.print(" ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS)))
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def format_seconds(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -62,7 +62,7 @@ class TrainingDisplay:
                     self.console.print(
                         f"{run.name:5s} step {row['step']:3d}/{self.total}  accuracy {row['reward/accuracy']:.2f}  "
                         f"length {row['response_length/mean']:5.1f}  "
-                        f"weight {row['actor/influence_weights_mean']:.3f}  {self._elapsed()}"
+                        f"weight {_weight(row)}  {self._elapsed()}"
                     )
 
     def render(self, runs: Sequence[ChildRun]) -> Group:
@@ -94,13 +94,19 @@ class TrainingDisplay:
             f"{accuracy[-1]:.2f}",
             Text(sparkline(length, 0.0, max(length)), style="cyan"),
             f"{length[-1]:.0f}",
-            f"{rows[-1]['actor/influence_weights_mean']:.3f}",
+            _weight(rows[-1]),
             f"{int(left) // 60}:{int(left) % 60:02d}",
         ]
 
     def _elapsed(self) -> str:
         seconds = int(time.perf_counter() - self.started)
         return f"{seconds // 60}:{seconds % 60:02d} gone"
+
+
+def _weight(row: Mapping[str, Any]) -> str:
+    """Missing where no response of the rollout was in the loss."""
+    value = row.get("actor/influence_weights_mean")
+    return "-" if value is None else f"{value:.3f}"
 
 
 def sparkline(values: Sequence[float], low: float, high: float) -> str:

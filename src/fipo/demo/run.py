@@ -45,14 +45,15 @@ def run_demo(
     _make_folder(out)
     problems = generate_problems(size.problems, seed=PROBLEM_SEED, split="test")
     console.print(
-        "[bold]FIPO demo[/]: a 0.13M-parameter model that adds and multiplies modulo 10, one step at a time.\n"
-        "It has seen few worked solutions and mostly blurts answers out. Reinforcement learning gets one bit per\n"
-        f"response: right or wrong. {len(algorithms)} x {size.rollouts} rollout batches, seed {seed}, into {out}\n"
+        "[bold]FIPO demo[/]: a 0.13M-parameter language model follows a value modulo 10 through a chain of "
+        "operations. Its pretraining text holds few worked solutions, so that it mostly blurts answers out. "
+        "Reinforcement learning gives it one bit per response: right or wrong."
     )
+    console.print(f"{len(algorithms)} x {size.rollouts} rollout batches, seed {seed}, into {out}\n", style="dim")
     recipe = demo_recipe(size.rollouts, seed)
     evaluations = {"base": _evaluate("base", base_model_path(), problems, size, seed, console)}
     console.print("[bold]The base model answers[/] (sampled at temperature 1)")
-    show_answers(console, problems, evaluations["base"], prefer_checks=False)
+    show_answers(console, problems, evaluations["base"], prefer_aha=False)
 
     threads = threads_per_run(len(algorithms))
     console.print(f"\n[bold]Training[/] {' and '.join(name.upper() for name in algorithms)} at the same time")
@@ -78,8 +79,10 @@ def run_demo(
     write_json_atomically(out / "summary.json", summary)
 
     last = evaluations[algorithms[-1]]
-    console.print(f"[bold]The {algorithms[-1].upper()} model answers[/] (sampled; one with a check if there is one)")
-    show_answers(console, problems, last, prefer_checks=True)
+    console.print(
+        f"[bold]The {algorithms[-1].upper()} model answers[/] (sampled; if it ever corrects itself, that comes first)"
+    )
+    show_answers(console, problems, last, prefer_aha=True)
     console.print()
     print_table(console, summary)
     for line in summary["statements"]:
@@ -132,8 +135,8 @@ def _summary(
 ) -> dict[str, Any]:
     results = {name: evaluation.numbers() for name, evaluation in evaluations.items()}
     for name, rows in metrics.items():
-        weights = [row["actor/influence_weights_mean"] for row in rows]
-        results[name]["influence_weight_mean"] = sum(weights) / len(weights)
+        weights = [row[key] for row in rows if (key := "actor/influence_weights_mean") in row]
+        results[name]["influence_weight_mean"] = sum(weights) / len(weights) if weights else None
         results[name]["sampled_tokens"] = sum(row["perf/sampled_tokens"] for row in rows)
     return {
         "schema_version": 1,

@@ -6,26 +6,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fipo.demo.evaluate import Evaluation
 from fipo.evaluation import Estimate, Response, paired_difference
-from fipo.tasks.arithmetic import Problem, grade_arithmetic, parse_response
+from fipo.tasks.arithmetic import Problem, grade_arithmetic, moment, parse_response
 
 SHOWN = 2
 
 
-def show_answers(
-    console: Console, problems: Sequence[Problem], evaluation: Evaluation, *, prefer_checks: bool
-) -> None:
-    """Two responses to two problems: the first ones, or the first that check themselves."""
+def show_answers(console: Console, problems: Sequence[Problem], evaluation: Evaluation, *, prefer_aha: bool) -> None:
+    """Two responses: those to the first two problems, or one that corrects itself and one that need not."""
     pairs = [(problem, group[0]) for problem, group in zip(problems, evaluation.responses)]
-    if prefer_checks:
-        with_checks = [pair for pair in pairs if parse_response(pair[1].text).num_checks > 0]
-        without = [pair for pair in pairs if parse_response(pair[1].text).num_checks == 0]
-        pairs = (with_checks[:1] + without[:1] + with_checks[1:]) or pairs
+    if prefer_aha:
+        turned = [pair for pair in pairs if moment(pair[1].text, pair[0].answer) == "aha"]
+        straight = [pair for pair in pairs if parse_response(pair[1].text).num_checks == 0]
+        pairs = turned[:1] + straight[:1] + pairs
     for problem, response in pairs[:SHOWN]:
         console.print(_answer(problem, response), soft_wrap=True)
 
@@ -77,16 +76,17 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     """The table base / DAPO / FIPO."""
     results: Mapping[str, Mapping[str, Any]] = summary["results"]
     first = next(iter(results.values()))
-    table = Table(title=f"{first['problems']} held-out problems, 95 % intervals", title_justify="left")
+    title = f"{first['problems']} held-out problems, % with 95 % intervals"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     table.add_column("model")
-    for heading in ("greedy", f"avg@{first['k']}", "length", "aha", "oops", "mean weight"):
-        table.add_column(heading, justify="right")
+    for heading in ("greedy", f"avg@{first['k']}", "length", "aha", "oops", "weight"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, numbers in results.items():
         weight = numbers.get("influence_weight_mean")
         table.add_row(
             name if name == "base" else name.upper(),
-            _interval(numbers["greedy"]),
-            _interval(numbers["avg_at_k"]),
+            _percent(numbers["greedy"]),
+            _percent(numbers["avg_at_k"]),
             f"{numbers['mean_length']:.1f}",
             f"{numbers['aha']:.1%}",
             f"{numbers['oops']:.1%}",
@@ -94,10 +94,10 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
         )
     console.print(table)
     console.print(
-        "aha: first answer wrong, last one right; oops: the reverse; weight: mean influence weight over training",
+        "aha: first answer wrong, last right; oops: the reverse; weight: mean f over training",
         style="dim",
     )
 
 
-def _interval(numbers: Mapping[str, float]) -> str:
-    return f"{numbers['value']:.3f} [{numbers['low']:.3f}, {numbers['high']:.3f}]"
+def _percent(numbers: Mapping[str, float]) -> str:
+    return f"{100 * numbers['value']:.1f} [{100 * numbers['low']:.1f}, {100 * numbers['high']:.1f}]"

@@ -61,7 +61,10 @@ class MetricWindow:
                 self.mean(name, value, tokens)
 
     def collect(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
-        """One number per name over all processes, and a fresh start. Every process must have the same names."""
+        """One number per name over all processes, and a fresh start. Every process must have the same names.
+
+        A mean without any weight behind it (no token in the loss) is left out.
+        """
         sums, maxima, minima = sorted(self._sums), sorted(self._maxima), sorted(self._minima)
         values = [self._sums[n] for n in sums] + [self._weights[n] for n in sums]
         values += [self._maxima[n] for n in maxima] + [self._minima[n] for n in minima]
@@ -71,7 +74,7 @@ class MetricWindow:
         every = gather(torch.stack(values).to(device=device, dtype=dtype).unsqueeze(0)).cpu().double()
         count = len(sums)
         totals = every.sum(dim=0)
-        result = {n: (totals[i] / totals[count + i].clamp(min=1e-300)).item() for i, n in enumerate(sums)}
+        result = {n: (totals[i] / totals[count + i]).item() for i, n in enumerate(sums) if totals[count + i] > 0}
         result |= {n: every[:, 2 * count + i].amax().item() for i, n in enumerate(maxima)}
         result |= {n: every[:, 2 * count + len(maxima) + i].amin().item() for i, n in enumerate(minima)}
         self.__init__()  # type: ignore[misc]

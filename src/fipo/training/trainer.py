@@ -18,6 +18,7 @@ from fipo.errors import FIPOError, nearest
 from fipo.objective import fipo_loss, group_advantages, loss_units
 from fipo.runs.folder import CHECKPOINT_PREFIX, CHECKPOINT_STATE_FILE, RunFolder, write_json_atomically
 from fipo.training.checks import check_dataset, check_tokenizer, prepare_prompts
+from fipo.training.citation import PAPER
 from fipo.training.config import FIPOTrainingConfig
 from fipo.training.dynamic_sampling import Batch, RolloutSampler, Scored
 from fipo.training.metrics import TRL_PREFIXES, MetricWindow, sampling_metrics
@@ -49,6 +50,7 @@ class FIPOTrainer(GRPOTrainer):
 
     _tag_names = ["trl", "fipo"]
     _name = "FIPO"
+    _paper = PAPER
 
     def __init__(
         self,
