@@ -15,6 +15,7 @@ import fipo.training.trainer as trainer_module
 from fipo.errors import FIPOError
 from fipo.runs import RunFolder
 from fipo.training import NonFiniteLossError
+from tests.training.conftest import even_reward
 
 
 def parameters(trainer: Any) -> dict[str, torch.Tensor]:
@@ -200,17 +201,23 @@ def test_a_broken_loss_stops_before_the_update(make_trainer, monkeypatch):
     assert all(torch.isfinite(value).all() for value in parameters(trainer).values())
 
 
-def test_a_broken_tensor_is_named(make_trainer):
+def test_a_broken_tensor_is_named_and_no_checkpoint_is_made_up(make_trainer):
     model = make_trainer().model
-    with torch.no_grad():
-        model.model.norm.weight.fill_(float("nan"))
-    trainer = make_trainer(model=model, output_dir="unused")
-    mask = torch.ones(1, 2)
-    text = trainer._blame(
-        torch.tensor(math.nan), log_prob=torch.tensor([[math.nan, 0.0]]), old_log_prob=mask, mask=mask
-    )
-    assert "(log_prob is not finite)" in text
-    assert "no checkpoint was saved yet" in text
+
+    def poison(completions, **_):
+        with torch.no_grad():
+            model.lm_head.weight[0, 0] = float("nan")
+        return even_reward(completions)
+
+    trainer = make_trainer(model=model, reward=poison, dynamic_sampling=False)
+    with pytest.raises(NonFiniteLossError) as caught:
+        trainer.train()
+    assert "update 1 (rollout step 1)" in str(caught.value)
+    assert "log_prob is not finite" in str(caught.value)
+    assert "no checkpoint was saved yet" in str(caught.value)
+    # From now on the model cannot even sample.
+    with pytest.raises(NonFiniteLossError, match="probability of a sampled token is nan"):
+        make_trainer(model=model, output_dir=f"{trainer.args.output_dir}-2").train()
 
 
 @pytest.mark.parametrize(

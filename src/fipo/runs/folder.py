@@ -87,6 +87,12 @@ class RunFolder:
         """Write a file whole or not at all."""
         write_json_atomically(self.path / name, content)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file of the run whole or not at all, making the folder if need be."""
+        with _clear_disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        _write_atomically(self.path / name, text)
+
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Add JSON lines to `metrics.jsonl` or `samples.jsonl` and flush them to the disk."""
         with _clear_disk_errors(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
@@ -134,6 +140,20 @@ class RunFolder:
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint, or None."""
         return (self.checkpoints() or [None])[-1]  # type: ignore[list-item]
+
+    def resolve_checkpoint(self, wanted: str | bool | None) -> Path | None:
+        """The checkpoint to resume from: True means the newest complete one; a path must be complete itself."""
+        if not wanted:
+            return None
+        if wanted is True:
+            found = self.last_checkpoint()
+            if found is None:
+                raise FIPOError(f"{self.path} has no complete checkpoint to resume from")
+            return found
+        path = Path(wanted)
+        if not (path / CHECKPOINT_STATE_FILE).is_file():
+            raise FIPOError(f"{path} is no complete checkpoint of this trainer: it has no {CHECKPOINT_STATE_FILE}")
+        return path
 
 
 def write_json_atomically(file: Path, content: dict[str, Any]) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fipo.errors import FIPOError
+import torch
+from torch import Tensor
+
+from fipo.errors import FIPOError, nearest
 from fipo.training.config import FIPOTrainingConfig
 
 PROMPT_COLUMN = "prompt"
@@ -70,3 +74,27 @@ def prompt_length(tokenizer: Any, prompt: Any, template_options: Any = None) -> 
         prompt, add_generation_prompt=True, tokenize=True, return_dict=True, **(template_options or {})
     )
     return len(ids["input_ids"])
+
+
+def decisive_reward(wanted: str | None, names: Sequence[str]) -> int:
+    """Index of the reward function that dynamic sampling looks at: the one named, or the first."""
+    if wanted is None:
+        return 0
+    if wanted not in names:
+        raise FIPOError(
+            f"dynamic_sampling_reward={wanted!r} must be one of the reward functions {', '.join(names)}"
+            f"{nearest(wanted, names)}"
+        )
+    return list(names).index(wanted)
+
+
+def not_finite(tensors: Mapping[str, Tensor | None], mask: Tensor | None) -> str:
+    """Names of the tensors that hold a NaN or an infinity where `mask` is 1."""
+    broken = []
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        inside = tensor if mask is None else tensor[mask > 0]
+        if not torch.isfinite(inside).all():
+            broken.append(name)
+    return ", ".join(broken)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -31,20 +31,19 @@ class MetricWindow:
 
     def mean(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Add to a weighted mean; a weight of 0 adds nothing."""
-        weight = torch.as_tensor(weight, dtype=torch.float64).detach()
-        value = torch.as_tensor(value, dtype=torch.float64).detach()
-        product = torch.where(weight > 0, value * weight, 0.0)
-        self._sums[name] = self._sums.get(name, 0.0) + product.to("cpu", non_blocking=True)
-        self._weights[name] = self._weights.get(name, 0.0) + weight.to("cpu", non_blocking=True)
+        value, weight = _scalar(value), _scalar(weight)
+        product = torch.where(weight > 0, value * weight.to(value.device), 0.0)
+        self._sums[name] = self._sums[name] + product if name in self._sums else product
+        self._weights[name] = self._weights[name] + weight if name in self._weights else weight
 
     def maximum(self, name: str, value: Tensor | float) -> None:
         """Add to a maximum."""
-        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        value = _scalar(value)
         self._maxima[name] = torch.maximum(self._maxima.get(name, value), value)
 
     def minimum(self, name: str, value: Tensor | float) -> None:
         """Add to a minimum."""
-        value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        value = _scalar(value)
         self._minima[name] = torch.minimum(self._minima.get(name, value), value)
 
     def loss_metrics(self, metrics: dict[str, Tensor], tokens: Tensor) -> None:
@@ -70,8 +69,8 @@ class MetricWindow:
         values += [self._maxima[n] for n in maxima] + [self._minima[n] for n in minima]
         if not values:
             return {}
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        every = gather(torch.stack(values).to(device=device, dtype=dtype).unsqueeze(0)).cpu().double()
+        row = torch.stack([value.to(device) for value in values])
+        every = gather(row.unsqueeze(0)).cpu().double()
         count = len(sums)
         totals = every.sum(dim=0)
         result = {n: (totals[i] / totals[count + i]).item() for i, n in enumerate(sums) if totals[count + i] > 0}
@@ -79,6 +78,12 @@ class MetricWindow:
         result |= {n: every[:, 2 * count + len(maxima) + i].amin().item() for i, n in enumerate(minima)}
         self.__init__()  # type: ignore[misc]
         return result
+
+
+def _scalar(value: Tensor | float) -> Tensor:
+    """A detached scalar in the widest float of its device, so that long sums lose nothing."""
+    tensor = torch.as_tensor(value).detach()
+    return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
 
 
 def length_metrics(lengths: Tensor, truncated: Tensor) -> dict[str, float]:
@@ -93,6 +98,14 @@ def length_metrics(lengths: Tensor, truncated: Tensor) -> dict[str, float]:
     metrics["response_length/mean"] = lengths.mean().item()
     metrics["response_length/clip_ratio"] = truncated.double().mean().item()
     return metrics
+
+
+def length_weighted_advantage(batch: Mapping[str, Tensor], gather: Callable[[Tensor], Tensor]) -> float:
+    """Σ_i Σ_t A_it / Σ_i L_i over the training batch of all processes; 0 for a batch without tokens."""
+    lengths = batch["response_mask"].sum(dim=1)
+    sums = torch.stack([(batch["advantages"] * lengths).sum(), lengths.sum().float()]).unsqueeze(0)
+    weighted, tokens = gather(sums).sum(dim=0).tolist()
+    return weighted / max(tokens, 1.0)
 
 
 def sampling_metrics(tally: Any) -> dict[str, float]:

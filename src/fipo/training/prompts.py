@@ -51,7 +51,8 @@ class PromptStream:
         self._iterator = None
 
     def _next(self) -> dict[str, Any]:
-        row = self._indexed() if hasattr(self.dataset, "__getitem__") else self._iterated()
+        # An iterable data set may inherit a __getitem__ that only raises; a length it never has.
+        row = self._indexed() if hasattr(self.dataset, "__len__") else self._iterated()
         self.position += 1
         return dict(row)
 

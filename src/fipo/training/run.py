@@ -29,9 +29,8 @@ def train_from_recipe(
     """
     trainer = build_trainer(recipe, out, resume=resume, callbacks=callbacks)
     folder = RunFolder(out)
-    if trainer.accelerator.is_main_process and not resume:
-        Path(out).mkdir(parents=True, exist_ok=True)
-        (Path(out) / RECIPE_FILE).write_text(yaml.safe_dump(recipe.as_dict(), sort_keys=False), encoding="utf-8")
+    if trainer.accelerator.is_main_process:
+        folder.write_text(RECIPE_FILE, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(str(folder.path / MODEL_FOLDER))
     return folder
@@ -139,5 +138,7 @@ def _lora_config(settings: dict[str, Any] | None) -> Any:
 def _keep_quiet(trainer: Any) -> None:
     """Progress is shown by this project's own callbacks, not by a line of JSON per log."""
     from transformers import PrinterCallback
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     trainer.remove_callback(PrinterCallback)

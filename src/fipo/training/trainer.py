@@ -6,6 +6,7 @@ engines, adapters, distributed training, evaluation and the hub are TRL's and st
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from torch import Tensor
 from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
-from fipo.errors import FIPOError, nearest
+from fipo.errors import FIPOError
 from fipo.objective import fipo_loss, group_advantages, loss_units
 from fipo.runs.folder import CHECKPOINT_PREFIX, CHECKPOINT_STATE_FILE, RunFolder, write_json_atomically
-from fipo.training.checks import check_dataset, check_tokenizer, prepare_prompts
+from fipo.training.checks import check_dataset, check_tokenizer, decisive_reward, not_finite, prepare_prompts
 from fipo.training.citation import PAPER
 from fipo.training.config import FIPOTrainingConfig
-from fipo.training.dynamic_sampling import Batch, RolloutSampler, Scored
-from fipo.training.metrics import TRL_PREFIXES, MetricWindow, sampling_metrics
+from fipo.training.dynamic_sampling import RolloutSampler, Scored
+from fipo.training.metrics import TRL_PREFIXES, MetricWindow, length_weighted_advantage, sampling_metrics
 from fipo.training.prompts import PromptStream
 from fipo.training.recorder import RunRecorder
 from fipo.training.rewards import checked_reward, overlong_penalty
@@ -62,12 +63,13 @@ class FIPOTrainer(GRPOTrainer):
     ) -> None:
         if args is None:
             raise FIPOError("args is missing: pass a FIPOTrainingConfig")
-        functions = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
-        if not any(function is not None for function in functions):
+        args = copy.copy(args)
+        listed = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        functions = [checked_reward(function) for function in listed if function is not None]
+        if not functions and kwargs.get("environment_factory") is None:
             raise FIPOError("reward_funcs is missing: pass at least one reward function")
         check_dataset(train_dataset, args)
         check_tokenizer(kwargs.get("processing_class"))
-        functions = [checked_reward(function) for function in functions]
         if args.overlong_buffer_length:
             functions.append(
                 overlong_penalty(
@@ -85,7 +87,7 @@ class FIPOTrainer(GRPOTrainer):
         self.loss_config = args.loss_config
         self._window = MetricWindow()
         self._rollout = Rollout()
-        self._decisive_index = self._find_decisive_reward()
+        self._decisive_index = decisive_reward(args.dynamic_sampling_reward, self.reward_func_names)
         self._stream = PromptStream(self.train_dataset, seed=args.seed, shuffle=args.shuffle_dataset is not False)
         self._sampler = self._build_sampler()
         self._buffer_is_new = False
@@ -94,16 +96,6 @@ class FIPOTrainer(GRPOTrainer):
         )
 
     # -- rollout ------------------------------------------------------------------------------------------
-
-    def _find_decisive_reward(self) -> int:
-        wanted = self.args.dynamic_sampling_reward
-        if wanted is None:
-            return 0
-        if wanted not in self.reward_func_names:
-            names = ", ".join(self.reward_func_names)
-            hint = nearest(wanted, self.reward_func_names)
-            raise FIPOError(f"dynamic_sampling_reward={wanted!r} must be one of the reward functions {names}{hint}")
-        return self.reward_func_names.index(wanted)
 
     def _build_sampler(self) -> RolloutSampler:
         from accelerate.utils import gather_object
@@ -134,7 +126,7 @@ class FIPOTrainer(GRPOTrainer):
         self._rollout.metrics = {
             **self._rollout.reward_metrics(self.reward_weights, self._decisive_index),
             **sampling_metrics(self._sampler.tally),
-            "advantages/length_weighted_mean": self._weighted_advantage(batch),
+            "advantages/length_weighted_mean": length_weighted_advantage(batch, self.accelerator.gather),
             "data/epoch": self._stream.epochs,
         }
         self._buffer_is_new = True
@@ -169,7 +161,13 @@ class FIPOTrainer(GRPOTrainer):
     def _generate(self, prompts: list[Any]) -> Any:
         if not self.model.training:
             return super()._generate(prompts)
-        return self._rollout.time("gen", lambda: super(FIPOTrainer, self)._generate(prompts))
+        try:
+            return self._rollout.time("gen", lambda: super(FIPOTrainer, self)._generate(prompts))
+        except RuntimeError as error:
+            if "probability tensor" not in str(error):
+                raise
+            nan = torch.tensor(torch.nan)
+            raise NonFiniteLossError(self._describe_failure(nan, "probability of a sampled token")) from error
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         def score() -> Tensor:
@@ -191,13 +189,6 @@ class FIPOTrainer(GRPOTrainer):
             self._rollout.rewards.append(rewards)
             self._rollout.texts = (prompts, completions)
         return rewards
-
-    def _weighted_advantage(self, batch: Batch) -> float:
-        """Σ_i Σ_t A_it / Σ_i L_i over the training batch of all processes."""
-        lengths = batch["response_mask"].sum(dim=1)
-        sums = torch.stack([(batch["advantages"] * lengths).sum(), lengths.sum().float()]).unsqueeze(0)
-        weighted, tokens = self.accelerator.gather(sums).sum(dim=0).tolist()
-        return weighted / max(tokens, 1.0)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         inputs = super()._prepare_inputs(generation_batch)
@@ -244,7 +235,9 @@ class FIPOTrainer(GRPOTrainer):
         if not self.model.training:
             return loss
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(self._blame(loss, log_prob=log_prob, old_log_prob=old_log_prob, mask=mask))
+            raise NonFiniteLossError(
+                self._describe_failure(loss, name="loss", mask=mask, log_prob=log_prob, old_log_prob=old_log_prob)
+            )
         tokens = mask.sum()
         entropy = torch.where(mask > 0, entropy, 0.0).sum() / tokens.clamp(min=1)
         # The parts of a mini-batch add up to its loss; everything else is a mean over tokens.
@@ -257,27 +250,25 @@ class FIPOTrainer(GRPOTrainer):
             loss = loss + self.router_aux_loss_coef * aux_loss / self.current_gradient_accumulation_steps
         return loss
 
-    def _clip_grad_norm(self, model: Any) -> Any:
-        norm = super()._clip_grad_norm(model)
-        value = float(norm)
-        if not torch.isfinite(torch.tensor(value)):
-            raise NonFiniteLossError(self._blame(torch.tensor(value), name="gradient norm"))
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The norm before clipping; called once per update, before the optimizer moves the weights."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if norm is None:
+            return None
+        value = torch.as_tensor(norm.item() if isinstance(norm, Tensor) else norm)
+        if not torch.isfinite(value):
+            raise NonFiniteLossError(self._describe_failure(value, "gradient norm"))
         self._window.mean("actor/grad_norm", value)
         return norm
 
-    def _blame(self, value: Tensor, *, name: str = "loss", mask: Tensor | None = None, **tensors: Any) -> str:
+    def _describe_failure(self, value: Tensor, name: str, broken: str = "") -> str:
         """The line that says where the run broke, and from where it can go on."""
-        broken = [
-            label
-            for label, tensor in tensors.items()
-            if tensor is not None and not torch.isfinite(tensor[mask > 0] if mask is not None else tensor).all()
-        ]
-        origin = f" ({', '.join(broken)} is not finite)" if broken else ""
-        last = RunFolder(self.args.output_dir).last_checkpoint()
-        advice = f"the last good checkpoint is {last}" if last else "no checkpoint was saved yet"
+        last = self._recorder.folder.last_checkpoint()
         return (
             f"the {name} is {value.item()} at update {self.state.global_step + 1} (rollout step "
-            f"{self.rollout_step + 1}){origin}; {advice}; a lower learning_rate is the usual remedy"
+            f"{self.rollout_step + 1}){f' ({broken} is not finite)' if broken else ''}; "
+            f"{f'the last good checkpoint is {last}' if last else 'no checkpoint was saved yet'}; "
+            "a lower learning_rate is the usual remedy"
         )
 
     # -- logging, checkpoints -----------------------------------------------------------------------------
@@ -306,26 +297,13 @@ class FIPOTrainer(GRPOTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
         """As TRL's; `resume_from_checkpoint=True` takes the newest complete checkpoint of the run folder."""
-        checkpoint = self._resolve_checkpoint(resume_from_checkpoint)
+        checkpoint = self._recorder.folder.resolve_checkpoint(resume_from_checkpoint)
         if checkpoint is not None:
             state = RunFolder(checkpoint).read_json(CHECKPOINT_STATE_FILE)
             self._stream.restore(state["prompt_stream"])
         self._recorder.start(resumed_at=None if checkpoint is None else state["rollout_step"])
         folder = None if checkpoint is None else str(checkpoint)
         return self._recorder.watch(lambda: super(FIPOTrainer, self).train(resume_from_checkpoint=folder, **kwargs))
-
-    def _resolve_checkpoint(self, wanted: str | bool | None) -> Path | None:
-        if not wanted:
-            return None
-        if wanted is True:
-            found = RunFolder(self.args.output_dir).last_checkpoint()
-            if found is None:
-                raise FIPOError(f"{self.args.output_dir} has no complete checkpoint to resume from")
-            return found
-        path = Path(wanted)
-        if not (path / CHECKPOINT_STATE_FILE).is_file():
-            raise FIPOError(f"{path} is no complete checkpoint of this trainer: it has no {CHECKPOINT_STATE_FILE}")
-        return path
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
