@@ -235,9 +235,8 @@ class FIPOTrainer(GRPOTrainer):
         if not self.model.training:
             return loss
         if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                self._describe_failure(loss, name="loss", mask=mask, log_prob=log_prob, old_log_prob=old_log_prob)
-            )
+            suspects = {"log_prob": log_prob, "old_log_prob": old_log_prob}
+            raise NonFiniteLossError(self._describe_failure(loss, "loss", not_finite(suspects, mask)))
         tokens = mask.sum()
         entropy = torch.where(mask > 0, entropy, 0.0).sum() / tokens.clamp(min=1)
         # The parts of a mini-batch add up to its loss; everything else is a mean over tokens.
