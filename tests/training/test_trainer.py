@@ -87,6 +87,14 @@ def test_each_algorithm_moves_the_weights_and_logs_every_metric(make_trainer, al
     assert (weights == {1.0}) == (algorithm != "fipo")
 
 
+def test_every_logged_metric_is_documented(make_trainer):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    trainer = make_trainer()
+    trainer.train()
+    for key in RunFolder(trainer.args.output_dir).metrics()[0]:
+        assert f"`{key}`" in page, key
+
+
 def test_fipo_with_range_one_is_dapo_to_the_bit(make_trainer, tmp_path):
     one = {"influence_clip_low": 0.0, "influence_clip_high": 0.0}
     fipo = make_trainer(algorithm="fipo", loss=one, output_dir=str(tmp_path / "fipo"))

@@ -61,8 +61,8 @@ def influence_metrics(
     low, high = masked_range(influence, response_mask)
     raw_low, raw_high = masked_range(raw, response_mask)
     lower, upper = config.influence_bounds
-    at_upper = (influence >= upper - BOUND_TOLERANCE).to(influence.dtype)
-    at_lower = (influence <= lower + BOUND_TOLERANCE).to(influence.dtype)
+    at_upper = influence >= upper - BOUND_TOLERANCE
+    at_lower = influence <= lower + BOUND_TOLERANCE
     center = masked_mean(future_kl, response_mask)
     spread = masked_mean((future_kl - center) ** 2, response_mask).sqrt()
     return {
