@@ -37,14 +37,14 @@ def results_table(summary: dict[str, Any]) -> str:
     environment = summary["environment"]
     packages = environment["packages"]
     gap = summary["differences"]["fipo - dapo"]
+    interval = f"{100 * gap['value']:+.1f} points [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]"
     lines += [
         "",
         f"{first['problems']} held-out problems, {first['k']} samples each, 95 % intervals. FIPO − DAPO, "
-        f"avg@{first['k']}: {100 * gap['value']:+.1f} points [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]. One training seed "
-        f"({summary['seed']}) each, {summary['rollouts']} rollouts; {summary['seconds']['total']:.0f} s in all on "
-        f"{environment['cpu_cores']} CPU cores ({environment['platform']}, no GPU), Python {environment['python']}, "
-        f"torch {packages['torch']}, TRL {packages['trl']}, transformers {packages['transformers']}. Printed by "
-        "`make demo`.",
+        f"avg@{first['k']}: {interval}. One training seed ({summary['seed']}) each, {summary['rollouts']} rollouts; "
+        f"{summary['seconds']['total']:.0f} s in all on {environment['cpu_cores']} CPU cores "
+        f"({environment['platform']}, no GPU), Python {environment['python']}, torch {packages['torch']}, "
+        f"TRL {packages['trl']}, transformers {packages['transformers']}. Printed by `make demo`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -136,7 +136,7 @@ def loop_loss(
     rollout_is_weights: Tensor | None = None,
     denominator: float | None = None,
 ) -> LoopLoss:
-    """The loss and its gradient by hand, token by token; reads the plain settings of `config`, none of its properties."""
+    """The loss and its gradient by hand, token by token; reads the fields of `config`, none of its properties."""
     inside = as_rows(mask)
     shifts = as_rows(log_prob.double() - old_log_prob.double())
     future = loop_future_kl(
@@ -190,7 +190,7 @@ def loop_loss(
         units = sum(counted)
     else:
         units = sum(count > 0 for count in counted)
-        divisor = {"seq-mean-token-sum": 1.0, "seq-mean-token-sum-norm": config.loss_norm_length}
+        divisor = {"seq-mean-token-sum": 1.0, "seq-mean-token-sum-norm": float(config.loss_norm_length or 0)}
         scales = [1.0 / divisor.get(config.loss_agg_mode, count or 1.0) for count in counted]
     if denominator is None:
         denominator = max(units, 1)

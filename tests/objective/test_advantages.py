@@ -12,7 +12,7 @@ from fipo import group_advantages
 from fipo.objective import uniform_groups
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     group_size=st.integers(2, 6),
     groups=st.integers(0, 4),

@@ -19,7 +19,7 @@ def weights(future: list[float], ratio: list[float], advantages: list[float], **
     return influence_weights(*rows, **options)[0].tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     tokens=st.lists(
         st.tuples(st.floats(-800, 800), st.floats(0, 50), st.sampled_from((-2.0, -1e-9, 0.0, 1.0))), min_size=1

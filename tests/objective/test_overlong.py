@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fipo.objective import soft_overlong_penalty
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 30000), max_size=8),
     max_length=st.integers(1, 20480),
