@@ -137,5 +137,5 @@ def configs() -> st.SearchStrategy[FIPOLossConfig]:
         max_dual_clipped=st.sampled_from((None, 0, 1, 3)),
         loss_agg_mode=st.sampled_from(MODES),
         loss_norm_length=st.just(77),
-        log_ratio_clamp=st.sampled_from((0.6, 20.0)),
+        log_ratio_clamp=st.sampled_from((0.6, 20.0, 30.0)),
     )

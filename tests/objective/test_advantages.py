@@ -123,3 +123,14 @@ def test_uniform_groups_are_those_whose_range_is_within_the_tolerance() -> None:
 def test_a_small_but_real_difference_is_kept() -> None:
     found = group_advantages(torch.tensor([0.0, 1e-4], dtype=torch.float64), 2)
     assert found.tolist() == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)], rel=0.05)
+
+
+def test_verdicts_are_rewards_too() -> None:
+    found = group_advantages(torch.tensor([True, False]), 2)
+    assert found.tolist() == pytest.approx([math.sqrt(0.5), -math.sqrt(0.5)], rel=1e-5)
+
+
+def test_incomplete_groups_are_refused_by_both() -> None:
+    for function in (group_advantages, uniform_groups):
+        with pytest.raises(ValueError, match="3 rewards are not whole groups of group_size=2"):
+            function(torch.zeros(3), 2)

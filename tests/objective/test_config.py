@@ -205,3 +205,9 @@ def test_the_normed_mode_needs_its_length() -> None:
     with pytest.raises(ValueError, match=r"loss_agg_mode='seq-mean-token-sum-norm' needs loss_norm_length"):
         FIPOLossConfig(loss_agg_mode="seq-mean-token-sum-norm")
     assert FIPOLossConfig(loss_agg_mode="seq-mean-token-sum-norm", loss_norm_length=9).loss_norm_length == 9
+
+
+@pytest.mark.parametrize("bad", [None, 0.8, ("a", "b")])
+def test_a_safety_range_of_another_type_is_a_value_error(bad: object) -> None:
+    with pytest.raises(ValueError, match=r"^safety_range="):
+        FIPOLossConfig(safety_range=bad)  # type: ignore[arg-type]

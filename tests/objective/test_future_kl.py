@@ -295,10 +295,10 @@ def test_a_half_life_must_be_positive(half_life: float) -> None:
         future_kl(torch.zeros(1, 1), torch.zeros(1, 1), half_life)
 
 
-@pytest.mark.parametrize("window", [0, -3])
-def test_a_window_holds_at_least_one_token(window: int) -> None:
-    with pytest.raises(ValueError, match=rf"^window={window} must be at least 1, or None for no window"):
-        future_kl(torch.zeros(1, 1), torch.zeros(1, 1), window=window)
+@pytest.mark.parametrize("window", [0, -3, 2.5])
+def test_a_window_holds_at_least_one_token(window: float) -> None:
+    with pytest.raises(ValueError, match=rf"^window={window} must be a whole number >= 1, or None for no window"):
+        future_kl(torch.zeros(1, 1), torch.zeros(1, 1), window=window)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("borders", [[], [0], [0, 3], [0, 5], [1, 4], [0, 3, 2, 4], [0, 6, 4]])
@@ -306,3 +306,32 @@ def test_borders_must_rise_from_zero_to_the_number_of_tokens(borders: list[int])
     with pytest.raises(ValueError) as caught:
         future_kl(torch.zeros(4), torch.zeros(4), cu_seqlens=torch.tensor(borders, dtype=torch.int64))
     assert str(caught.value) == f"cu_seqlens must rise from 0 to the 4 packed tokens, found {borders}"
+
+
+def test_an_unknown_start_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^start='exclude' must be one of 'include_current', 'exclude_current'"):
+        future_kl(torch.ones(1, 2), torch.ones(1, 2), start="exclude")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan])
+def test_a_bad_max_ratio_is_named(bad: float) -> None:
+    with pytest.raises(ValueError, match=f"^max_ratio={bad} must be greater than 0"):
+        future_kl(torch.ones(1, 2), torch.ones(1, 2), max_ratio=bad)
+
+
+def test_no_packed_sequences_at_all() -> None:
+    assert future_kl(torch.zeros(0), torch.zeros(0), cu_seqlens=torch.tensor([0])).shape == (0,)
+
+
+def test_borders_are_whole_numbers() -> None:
+    with pytest.raises(ValueError, match=r"cu_seqlens is torch.float32 of shape \(2,\), expected whole numbers"):
+        future_kl(torch.zeros(3), torch.zeros(3), cu_seqlens=torch.tensor([0.0, 3.0]))
+
+
+@pytest.mark.parametrize("gap", [4050, 4800])
+def test_an_average_beyond_a_long_hole_keeps_its_value_in_float32(gap: int) -> None:
+    mask = torch.zeros(1, gap + 2)
+    mask[0, 0] = mask[0, -1] = 1
+    found = future_kl(torch.full((1, gap + 2), 0.5), mask, 32.0, average=True, start="exclude_current")
+    assert found.dtype == torch.float32
+    assert found[0, 0].item() == pytest.approx(0.5, rel=1e-5)

@@ -110,3 +110,10 @@ def test_weights_are_detached() -> None:
     future = batch.log_prob.clone().requires_grad_()
     assert not influence_weights(future, future.exp(), batch.advantages).requires_grad
     assert not influence_weights(future, future.exp(), batch.advantages, safety_ratio=None).requires_grad
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(ValueError, match=r"ratio has shape \(1, 3\), expected \(2, 3\) like future_kl"):
+        influence_weights(torch.zeros(2, 3), torch.ones(1, 3), torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"advantages has shape \(2,\), expected \(2, 3\)"):
+        influence_weights(torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2))

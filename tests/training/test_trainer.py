@@ -304,7 +304,8 @@ def test_config_and_environment_are_written(make_trainer):
     config = folder.read_json("config.json")
     assert config["loss"]["half_life"] == 8
     assert config["training"]["updates_per_rollout"] == 4
-    assert folder.read_json("environment.json")["packages"]["torch"] == torch.__version__
+    environment = folder.read_json("environment.json")
+    assert (environment["packages"]["torch"], environment["seed"]) == (torch.__version__, 42)
     assert json.loads((folder.path / "run.json").read_text())["status"] == "finished"
 
 

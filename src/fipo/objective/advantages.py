@@ -23,17 +23,12 @@ def group_advantages(
     Raises:
         ValueError: rewards that are not (B,), not finite, or not whole groups.
     """
-    if rewards.dim() != 1:
-        raise ValueError(f"rewards has shape {tuple(rewards.shape)}, expected (B,)")
-    if group_size < 2:
-        raise ValueError(f"group_size={group_size} must be at least 2: one response has nothing to compare to")
-    if rewards.shape[0] % group_size:
-        raise ValueError(f"{rewards.shape[0]} rewards are not whole groups of group_size={group_size}")
-    dtype = torch.float64 if rewards.dtype == torch.float64 else torch.float32
-    groups = rewards.detach().to(dtype).view(-1, group_size)
+    groups = _whole_groups(rewards, group_size)
     if not torch.isfinite(groups).all():
         row = int((~torch.isfinite(rewards)).nonzero()[0])
         raise ValueError(f"rewards[{row}]={rewards[row].item()} must be a finite number")
+    if groups.numel() == 0:
+        return groups.flatten()
     centered = groups - groups.mean(dim=1, keepdim=True)
     # The mean of equal floats can be off by one rounding; such a group must not get a huge advantage.
     centered = torch.where(uniform_groups(rewards, group_size).unsqueeze(1), 0.0, centered)
@@ -47,5 +42,17 @@ def uniform_groups(rewards: Tensor, group_size: int, *, tolerance: float = 1e-6)
 
     Decided on the range of the whole group, not on a standard deviation, whose rounding depends on its size.
     """
-    groups = rewards.detach().view(-1, group_size)
+    groups = _whole_groups(rewards, group_size)
     return groups.amax(dim=1) - groups.amin(dim=1) <= tolerance
+
+
+def _whole_groups(rewards: Tensor, group_size: int) -> Tensor:
+    """(B,) rewards as (B / group_size, group_size) floats."""
+    if rewards.dim() != 1:
+        raise ValueError(f"rewards has shape {tuple(rewards.shape)}, expected (B,)")
+    if group_size < 2:
+        raise ValueError(f"group_size={group_size} must be at least 2: one response has nothing to compare to")
+    if rewards.shape[0] % group_size:
+        raise ValueError(f"{rewards.shape[0]} rewards are not whole groups of group_size={group_size}")
+    dtype = torch.float64 if rewards.dtype == torch.float64 else torch.float32
+    return rewards.detach().to(dtype).view(-1, group_size)

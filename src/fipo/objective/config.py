@@ -13,7 +13,7 @@ LossAggMode = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean",
 
 @dataclass(frozen=True)
 class FIPOLossConfig:
-    """Every setting of `fipo_loss`. The defaults are the paper's 32B run (arXiv 2603.19835, section 4).
+    """Every setting of `fipo_loss`. The defaults are the paper's 32B run (arXiv 2603.19835).
 
     Args:
         half_life: τ in tokens, > 0; discount γ = 2^(−1/τ). `math.inf` means no discount.
@@ -62,9 +62,7 @@ class FIPOLossConfig:
         _check_range("influence_clip_high", self.influence_clip_high, 0.0, math.inf)
         if self.safety_ratio is not None:
             _check_range("safety_ratio", self.safety_ratio, 0.0, math.inf)
-        object.__setattr__(self, "safety_range", tuple(self.safety_range))
-        if len(self.safety_range) != 2 or not 0.0 <= self.safety_range[0] <= self.safety_range[1]:
-            raise ValueError(f"safety_range={self.safety_range} must be (low, high) with 0 <= low <= high")
+        object.__setattr__(self, "safety_range", _checked_pair("safety_range", self.safety_range))
         _check_range("clip_ratio_low", self.clip_ratio_low, 0.0, 1.0)
         _check_range("clip_ratio_high", self.clip_ratio_high, 0.0, math.inf)
         _check_range("clip_ratio_c", self.clip_ratio_c, 1.0, math.inf, low_open=True)
@@ -82,7 +80,7 @@ class FIPOLossConfig:
 
     @property
     def discount(self) -> float:
-        """γ = 2^(−1/τ) (section 3.2), in (0, 1]."""
+        """γ = 2^(−1/τ), in (0, 1]."""
         return 2.0 ** (-1.0 / self.half_life)
 
     @property
@@ -130,6 +128,14 @@ def _check_range(name: str, value: Any, low: float, high: float, *, low_open: bo
         return
     left = "(" if low_open else "["
     raise ValueError(f"{name}={value!r} must be a number in {left}{low:g}, {high:g}]")
+
+
+def _checked_pair(name: str, value: Any) -> tuple[float, float]:
+    """`value` as (low, high) with 0 ≤ low ≤ high; YAML and JSON give lists."""
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if is_pair and all(isinstance(end, (int, float)) for end in value) and 0.0 <= value[0] <= value[1]:
+        return (float(value[0]), float(value[1]))
+    raise ValueError(f"{name}={value!r} must be (low, high) with 0 <= low <= high")
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

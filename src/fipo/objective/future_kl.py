@@ -1,4 +1,6 @@
-"""Future-KL: the discounted, signed log-probability shift of what follows each token (section 3.2, eq. 6-8).
+"""Future-KL: the discounted, signed log-probability shift of what follows each token.
+
+Source: FIPO, arXiv 2603.19835, Future-KL; the definition stands in docs/method.md.
 
 B: responses, T: token positions, K: blocks, L: positions in a block, N: packed sequences.
 """
@@ -6,6 +8,7 @@ B: responses, T: token positions, K: blocks, L: positions in a block, N: packed 
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -49,9 +52,11 @@ def future_kl(
         Same shape; float64 for float64 input, float32 otherwise; detached from the graph.
 
     Raises:
-        ValueError: shapes that differ, half_life ≤ 0, window < 1, or borders that do not fit.
+        ValueError: shapes that differ, half_life or max_ratio ≤ 0, an unknown start, window < 1, or borders that
+            do not fit.
     """
-    _check_inputs(log_ratio, response_mask, half_life, window, cu_seqlens)
+    _check_inputs(log_ratio, response_mask, cu_seqlens)
+    _check_settings(half_life, max_ratio, start, window)
     if cu_seqlens is not None:
         lengths = cu_seqlens.diff()
         mask = _unpack(response_mask, lengths)
@@ -60,15 +65,18 @@ def future_kl(
         padded, mask = log_ratio, response_mask
     mask = mask != 0
     dtype = torch.float64 if log_ratio.dtype == torch.float64 else torch.float32
-    shift = padded.detach().to(dtype).clamp(-log_ratio_clamp, log_ratio_clamp)
+    # Beyond a long masked hole both sums of an average are tiny: float32 would lose their quotient.
+    inner = torch.float64 if average and log_ratio.device.type != "mps" else dtype
+    shift = padded.detach().to(inner).clamp(-log_ratio_clamp, log_ratio_clamp)
     counted = mask if max_ratio is None else mask & (shift <= math.log(max_ratio))
     shift = torch.where(counted, shift, 0.0)
 
     discount = 2.0 ** (-1.0 / half_life)
     total = discounted_sum(shift, discount, start=start, window=window)
     if average:
-        weight = discounted_sum(mask.to(dtype), discount, start=start, window=window)
-        total = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(dtype).tiny), 0.0)
+        weight = discounted_sum(mask.to(inner), discount, start=start, window=window)
+        total = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(inner).tiny), 0.0)
+    total = total.to(dtype)
     return total if cu_seqlens is None else _pack(total, lengths)
 
 
@@ -140,6 +148,8 @@ def _windowed_sum(x: Tensor, discount: float, window: int) -> Tensor:
 
 def _unpack(packed: Tensor, lengths: Tensor) -> Tensor:
     """(T,) packed → (N, longest), zero-filled on the right."""
+    if len(lengths) == 0:
+        return packed.new_zeros(0, 0)
     return torch.nn.utils.rnn.pad_sequence(packed.split(lengths.tolist()), batch_first=True)
 
 
@@ -149,9 +159,7 @@ def _pack(padded: Tensor, lengths: Tensor) -> Tensor:
     return padded[position < lengths.to(padded.device).unsqueeze(1)]
 
 
-def _check_inputs(
-    log_ratio: Tensor, response_mask: Tensor, half_life: float, window: int | None, cu_seqlens: Tensor | None
-) -> None:
+def _check_inputs(log_ratio: Tensor, response_mask: Tensor, cu_seqlens: Tensor | None) -> None:
     if log_ratio.shape != response_mask.shape:
         raise ValueError(
             f"response_mask has shape {tuple(response_mask.shape)}, expected that of log_ratio, "
@@ -161,12 +169,24 @@ def _check_inputs(
     if log_ratio.dim() != expected_dims:
         layout = "(B, T)" if cu_seqlens is None else "(T,) with cu_seqlens"
         raise ValueError(f"log_ratio has shape {tuple(log_ratio.shape)}, expected {layout}")
+    if cu_seqlens is None:
+        return
+    if cu_seqlens.dim() != 1 or cu_seqlens.is_floating_point():
+        raise ValueError(
+            f"cu_seqlens is {cu_seqlens.dtype} of shape {tuple(cu_seqlens.shape)}, expected whole numbers, (N + 1,)"
+        )
+    borders = cu_seqlens.tolist()
+    total = log_ratio.shape[0]
+    if not borders or borders[0] != 0 or borders[-1] != total or sorted(borders) != borders:
+        raise ValueError(f"cu_seqlens must rise from 0 to the {total} packed tokens, found {borders}")
+
+
+def _check_settings(half_life: float, max_ratio: float | None, start: str, window: int | None) -> None:
     if not half_life > 0:
         raise ValueError(f"half_life={half_life!r} must be greater than 0 (math.inf for no decay)")
-    if window is not None and window < 1:
-        raise ValueError(f"window={window!r} must be at least 1, or None for no window")
-    if cu_seqlens is not None:
-        borders = cu_seqlens.tolist()
-        total = log_ratio.shape[0]
-        if not borders or borders[0] != 0 or borders[-1] != total or sorted(borders) != borders:
-            raise ValueError(f"cu_seqlens must rise from 0 to the {total} packed tokens, found {borders}")
+    if max_ratio is not None and not max_ratio > 0:
+        raise ValueError(f"max_ratio={max_ratio!r} must be greater than 0, or None to let every token take part")
+    if start not in get_args(Start):
+        raise ValueError(f"start={start!r} must be one of {', '.join(map(repr, get_args(Start)))}")
+    if window is not None and (not isinstance(window, int) or window < 1):
+        raise ValueError(f"window={window!r} must be a whole number >= 1, or None for no window")

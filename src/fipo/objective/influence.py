@@ -1,9 +1,17 @@
-"""Influence weights: how much of its advantage each token keeps (section 3.3, eq. 9-10)."""
+"""Influence weights: how much of its advantage each token keeps (FIPO, arXiv 2603.19835)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+# exp() of more than this is infinite in float32, and infinity times an advantage of 0 is NaN.
+LARGEST_EXPONENT = 80.0
+
+
+def raw_influence(future_kl: Tensor) -> Tensor:
+    """exp(FutureKL_t), the weight before clip and safety; FutureKL above 80 counts as 80."""
+    return future_kl.clamp(max=LARGEST_EXPONENT).exp()
 
 
 def influence_weights(
@@ -29,9 +37,17 @@ def influence_weights(
 
     Returns:
         f_t, (B, T), detached: the weight scales the advantage and is not itself optimised.
+
+    Raises:
+        ValueError: shapes that differ.
     """
+    for name, tensor in (("ratio", ratio), ("advantages", advantages)):
+        if tensor.shape != future_kl.shape:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}, expected {tuple(future_kl.shape)} like future_kl"
+            )
     with torch.no_grad():
-        weights = future_kl.exp().clamp(1.0 - clip_low, 1.0 + clip_high)
+        weights = raw_influence(future_kl).clamp(1.0 - clip_low, 1.0 + clip_high)
         if safety_ratio is None:
             return weights
         at_risk = (advantages < 0) & (ratio > safety_ratio)

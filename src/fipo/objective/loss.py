@@ -1,4 +1,4 @@
-"""The FIPO loss (arXiv 2603.19835, section 3): Future-KL, influence weights, clipped surrogate, aggregation."""
+"""The FIPO loss (arXiv 2603.19835): Future-KL, influence weights, clipped surrogate, aggregation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def fipo_loss(
     loss_denominator: Tensor | float | None = None,
     quantiles: bool = True,
 ) -> FIPOLossOutput:
-    """Clipped surrogate whose advantages are weighted token by token with f_t (section 3.3, eq. 11).
+    """Clipped surrogate whose advantages are weighted token by token with f_t.
 
     Half precisions are computed in float32, float64 stays float64. Values where `response_mask` is 0 are never
     read, so padding may hold anything, NaN included.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fipo.objective.config import FIPOLossConfig
+from fipo.objective.influence import raw_influence
 from fipo.objective.surrogate import EMPTY
 
 # A weight this close to its bound counts as clipped: the bound itself may not be a float.
@@ -57,7 +58,7 @@ def influence_metrics(
     `actor/IW_overall_clip_ratio`, `actor/IW_upper_clip_ratio`, `actor/IW_lower_clip_ratio` (share of tokens
     at a bound), `actor/future_kl_mean|std`.
     """
-    raw = future_kl.exp()
+    raw = raw_influence(future_kl)
     low, high = masked_range(influence, response_mask)
     raw_low, raw_high = masked_range(raw, response_mask)
     lower, upper = config.influence_bounds

@@ -1,4 +1,4 @@
-"""Soft overlong penalty (DAPO, arXiv 2503.14476, section 3.4, eq. 13)."""
+"""Soft overlong penalty (DAPO, arXiv 2503.14476, section 3.4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def soft_overlong_penalty(lengths: Tensor, max_length: int, buffer_length: int, 
     """
     if not 1 <= buffer_length <= max_length:
         raise ValueError(f"overlong buffer of {buffer_length} tokens must lie in [1, max_length={max_length}]")
-    if factor < 0:
+    if not factor >= 0:
         raise ValueError(f"overlong penalty factor={factor} must be >= 0")
     excess = lengths.to(torch.float32) - (max_length - buffer_length)
     return (-excess / buffer_length).clamp(-1.0, 0.0) * factor

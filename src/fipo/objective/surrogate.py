@@ -23,7 +23,7 @@ class Surrogate(NamedTuple):
 
 
 def clipped_surrogate(ratio: Tensor, weighted_advantages: Tensor, config: FIPOLossConfig) -> Surrogate:
-    """max(−Ã·r, −Ã·clip(r)), and at most −Ã·c where Ã < 0 (PPO; dual clip: arXiv 1912.09729, eq. 5).
+    """max(−Ã·r, −Ã·clip(r)), and at most −Ã·c where Ã < 0 (PPO; dual clip: arXiv 1912.09729).
 
     Args:
         ratio: r_t, (B, T), carries the gradient.
@@ -58,8 +58,10 @@ def aggregate_loss(
         config: the mode.
         denominator: tokens ("token-mean") or responses (other modes) of the whole mini-batch, over every
             micro-batch and process; the sum of the parts is then independent of how the mini-batch was
-            split. None: counted here.
+            split. None: counted here. An empty mini-batch has loss 0.
     """
+    if denominator is not None:
+        denominator = torch.as_tensor(denominator).clamp(min=EMPTY)
     token_loss = torch.where(mask > 0, token_loss, 0.0)
     if config.loss_agg_mode == "token-mean":
         return token_loss.sum() / (mask.sum() + EMPTY if denominator is None else denominator)

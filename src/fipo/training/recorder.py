@@ -32,7 +32,8 @@ class RunRecorder:
         if not self.is_main:
             return
         if resumed_at is None:
-            RunFolder.create(self.folder.path, config=self._config(), environment=describe_environment())
+            environment = {**describe_environment(), "seed": self.args.seed}
+            RunFolder.create(self.folder.path, config=self._config(), environment=environment)
             return
         if not RunFolder.holds_run(self.folder.path):
             raise FIPOError(f"{self.folder.path} is no run folder, so that its run cannot be resumed")
