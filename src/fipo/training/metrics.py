@@ -31,8 +31,9 @@ class MetricWindow:
 
     def mean(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
         """Add to a weighted mean; a weight of 0 adds nothing."""
-        value, weight = _scalar(value), _scalar(weight)
-        product = torch.where(weight > 0, value * weight.to(value.device), 0.0)
+        value = _scalar(value)
+        weight = _scalar(weight).to(value.device)
+        product = torch.where(weight > 0, value * weight, 0.0)
         self._sums[name] = self._sums[name] + product if name in self._sums else product
         self._weights[name] = self._weights[name] + weight if name in self._weights else weight
 
