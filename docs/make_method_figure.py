@@ -32,9 +32,7 @@ def main() -> None:
     top.set_title("1. what the update did to each token:  Δ = log π − log π_old", fontsize=10, loc="left")
     middle.plot(tokens, future[0].tolist(), color="#0072B2", marker=".", markersize=4)
     middle.axhline(0, color="0.6", linewidth=0.8)
-    title = (
-        f"2. discounted sum of what follows:  FutureKL = Σ γ^(k−t) Δ_k,  half-life τ = {HALF_LIFE:.0f} tokens here"
-    )
+    title = f"2. discounted sum of what follows:  FutureKL = Σ γ^(k−t) Δ_k,  half-life τ = {HALF_LIFE:.0f} tokens here"
     middle.set_title(title, fontsize=10, loc="left")
     bottom.axhspan(1 - LOW, 1 + HIGH, color="#56B4E9", alpha=0.15)
     bottom.axhline(1, color="0.6", linewidth=0.8)

@@ -37,15 +37,17 @@ def test_more_problems_narrow_the_interval_and_more_samples_alone_do_not_remove_
     assert width(50, 512) > width(400, 8)
 
 
-def test_intervals_cover_the_truth_about_nineteen_times_in_twenty():
+@pytest.mark.parametrize("spread", [2.0, 2000.0])
+def test_intervals_cover_the_truth_about_nineteen_times_in_twenty(spread):
+    """Also where all problems are equally hard, so that the samples are the only noise."""
     rng = np.random.default_rng(1)
     covered = 0
-    trials = 300
+    trials = 400
     for trial in range(trials):
-        skill = rng.beta(2, 3, 60)
+        skill = rng.beta(spread, 1.5 * spread, 60)
         estimate = avg_at_k(rng.random((60, 8)) < skill[:, None], seed=trial)
         covered += estimate.low <= 0.4 <= estimate.high
-    assert 0.91 <= covered / trials <= 0.99
+    assert 0.91 <= covered / trials <= 0.975
 
 
 def test_paired_differences_ignore_how_hard_the_problems_are():

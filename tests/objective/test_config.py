@@ -159,9 +159,7 @@ def test_the_ends_of_a_range_are_allowed(name: str, value: Any) -> None:
     assert getattr(FIPOLossConfig(**{name: value}), name) == value
 
 
-@pytest.mark.parametrize(
-    "value", [(1.0, 0.8), (-0.1, 1.0), (0.8,), (0.5, 0.8, 1.0), (math.nan, 1.0), (0.8, math.nan)]
-)
+@pytest.mark.parametrize("value", [(1.0, 0.8), (-0.1, 1.0), (0.8,), (0.5, 0.8, 1.0), (math.nan, 1.0), (0.8, math.nan)])
 def test_a_safety_range_must_be_an_interval(value: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"safety_range=\(.*\) must be \(low, high\) with 0 <= low <= high"):
         FIPOLossConfig(safety_range=value)  # type: ignore[arg-type]

@@ -219,9 +219,7 @@ def pack(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor, lis
 @pytest.mark.parametrize("start", ["include_current", "exclude_current"])
 @pytest.mark.parametrize("window", [None, 2, 65])
 @pytest.mark.parametrize("average", [False, True])
-def test_packed_sequences_equal_padded_rows(
-    lengths: list[int], start: Any, window: int | None, average: bool
-) -> None:
+def test_packed_sequences_equal_padded_rows(lengths: list[int], start: Any, window: int | None, average: bool) -> None:
     shift, mask, borders, shifts, masks = pack(lengths)
     options = {"start": start, "window": window, "average": average}
     packed = future_kl(shift, mask, 32.0, 10.0, cu_seqlens=borders, **options)

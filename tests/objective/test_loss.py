@@ -58,9 +58,7 @@ def test_loss_and_gradient_are_those_of_the_loop(
     batch: Batch, config: FIPOLossConfig, weighted: bool, denominator: float | None
 ) -> None:
     weights = torch.linspace(0.5, 2.0, batch.mask.numel(), dtype=torch.float64).view_as(batch.mask)
-    assert_matches_oracle(
-        batch, config, rollout_is_weights=weights if weighted else None, loss_denominator=denominator
-    )
+    assert_matches_oracle(batch, config, rollout_is_weights=weights if weighted else None, loss_denominator=denominator)
 
 
 def test_the_steep_batch_of_these_tests_reaches_every_branch() -> None:

@@ -76,9 +76,7 @@ def test_an_infinite_dual_clip_never_acts() -> None:
     assert zero.token_loss.item() == 0.0
 
 
-LOSSES = double(
-    [[1.0, 2.0, 6.0, math.nan], [5.0, math.nan, math.inf, -math.inf], [math.nan] * 4, [2.0, 2.0, 2.0, 2.0]]
-)
+LOSSES = double([[1.0, 2.0, 6.0, math.nan], [5.0, math.nan, math.inf, -math.inf], [math.nan] * 4, [2.0, 2.0, 2.0, 2.0]])
 MASK = double([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
 
 

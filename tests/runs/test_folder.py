@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from fipo.errors import FIPOError
 from fipo.runs import SCHEMA_VERSION, RunFolder, describe_environment
+from fipo.runs.folder import is_disk_full
 
 
 @pytest.fixture
@@ -59,9 +61,35 @@ def test_rewinding_drops_later_lines_and_keeps_numbers_exact(folder):
     value = 0.1 + 0.2
     folder.append("metrics.jsonl", [{"step": step, "x": value * step} for step in range(1, 6)])
     folder.append("samples.jsonl", [{"step": step, "prompt": "é\n"} for step in (1, 1, 4)])
-    folder.rewind(3)
+    for number in (24, 32):
+        (folder.path / f"checkpoint-{number}").mkdir()
+        (folder.path / f"checkpoint-{number}" / "fipo_state.json").write_text("{}")
+    folder.rewind(3, 24)
+    assert [path.name for path in folder.checkpoints()] == ["checkpoint-24"]
     assert folder.metrics() == [{"step": step, "x": value * step} for step in range(1, 4)]
     assert [row["step"] for row in folder.samples()] == [1, 1]
+
+
+def test_a_broken_line_is_named(folder):
+    (folder.path / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n{"step": 3}\n')
+    with pytest.raises(FIPOError, match=r"metrics.jsonl, line 2 is not valid JSON"):
+        folder.metrics()
+
+
+def test_anything_can_be_written_down(folder):
+    folder.append("samples.jsonl", [{"step": 1, "answer": datetime.date(2026, 1, 2), "text": "lone \ud800 surrogate"}])
+    row = folder.samples()[0]
+    assert row["answer"] == "2026-01-02"
+    assert "surrogate" in row["text"]
+
+
+def test_a_full_disk_is_known_by_what_libraries_say():
+    assert is_disk_full(OSError(errno.ENOSPC, "x"))
+    assert is_disk_full(RuntimeError("[enforce fail] PytorchStreamWriter failed writing file"))
+    outer = RuntimeError("later")
+    outer.__cause__ = OSError(errno.ENOSPC, "x")
+    assert is_disk_full(outer)
+    assert not is_disk_full(RuntimeError("shape mismatch"))
 
 
 def test_only_complete_checkpoints_count_and_numbers_order_them(folder):

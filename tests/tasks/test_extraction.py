@@ -136,9 +136,7 @@ def test_hostile_text_comes_back(index: int) -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(
-            ["\\boxed{", "\\", "{", "}", "$", "Answer:", "####", "A:", "\n", "**", "5", "x", "-", ".", " "]
-        )
+        st.sampled_from(["\\boxed{", "\\", "{", "}", "$", "Answer:", "####", "A:", "\n", "**", "5", "x", "-", ".", " "])
         | st.text(max_size=5),
         max_size=40,
     ).map("".join),

@@ -27,9 +27,9 @@ def test_chat_completions_are_graded_by_their_last_reply() -> None:
 
 
 def test_other_columns_are_ignored_and_the_name_is_kept_for_the_log() -> None:
-    assert math_reward(
-        prompts=["p"], completions=["A: 2"], answer=["2"], completion_ids=[[1]], trainer_state=None
-    ) == [1.0]
+    assert math_reward(prompts=["p"], completions=["A: 2"], answer=["2"], completion_ids=[[1]], trainer_state=None) == [
+        1.0
+    ]
     assert math_reward.__name__ == "math_reward"
     assert math_reward([], []) == []
 

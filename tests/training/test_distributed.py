@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,14 +25,11 @@ def free_port() -> int:
 
 
 def launch(processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--main_process_port", str(free_port()), *arguments]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    command += ["--master_port", str(free_port()), *arguments]
     path = os.pathsep.join([str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=environment, cwd=ROOT, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=ROOT, check=False)
 
 
 @pytest.mark.slow
@@ -41,6 +39,7 @@ def test_two_processes_equal_one(tmp_path):
         out = tmp_path / str(processes)
         done = launch(processes, "-m", "tests.training.two_processes", str(out), "dapo", "1")
         assert done.returncode == 0, done.stderr[-2000:]
+        assert RunFolder(out).read_json("environment.json")["processes"] == processes
     alone, together = (load_file(tmp_path / name / "trained.safetensors") for name in ("1", "2"))
     start = load_file_of_start()
     moved = max((alone[name] - start[name]).abs().max().item() for name in alone)
@@ -70,6 +69,45 @@ def load_file_of_start() -> dict[str, torch.Tensor]:
 def test_fipo_trains_on_two_processes(tmp_path):
     done = launch(2, "-m", "tests.training.two_processes", str(tmp_path / "run"), "fipo", "2")
     assert done.returncode == 0, done.stderr[-2000:]
-    row = RunFolder(tmp_path / "run").metrics()[0]
+    folder = RunFolder(tmp_path / "run")
+    assert folder.read_json("environment.json")["processes"] == 2
+    row = folder.metrics()[0]
     assert row["actor/influence_weights_max"] > 1.0
     assert row["update"] == 2
+
+
+@pytest.mark.slow
+def test_a_run_on_two_processes_resumes_to_the_same_numbers(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("task: arithmetic\n")
+    settings = [
+        "rollouts=4",
+        "save_rollouts=2",
+        "prompts_per_rollout=4",
+        "num_generations=4",
+        "updates_per_rollout=2",
+        "per_device_train_batch_size=4",
+        "max_completion_length=32",
+        "max_generation_batches=2",
+        "dynamic_sampling_limit=continue",
+        "use_cpu=true",
+    ]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    done = launch(2, "-m", "fipo", "train", "--recipe", str(recipe), "--out", str(whole), *settings)
+    assert done.returncode == 0, done.stderr[-2000:]
+    shutil.copytree(whole, cut)
+    shutil.rmtree(cut / "checkpoint-8")
+    shutil.rmtree(cut / "model")
+    done = launch(2, "-m", "fipo", "train", "--resume", str(cut))
+    assert done.returncode == 0, done.stderr[-2000:]
+    left, right = (
+        [{k: v for k, v in row.items() if not k.startswith(("timing_s/", "perf/"))} for row in RunFolder(p).metrics()]
+        for p in (whole, cut)
+    )
+    assert len(left) == 4
+    assert left == right
+    assert (cut / "model" / "model.safetensors").read_bytes() == (whole / "model" / "model.safetensors").read_bytes()
+    # One process cannot continue what two began.
+    done = launch(1, "-m", "fipo", "train", "--resume", str(cut), "rollouts=6")
+    assert done.returncode != 0
+    assert "cannot resume with processes=1: the run was made with 2" in done.stderr

@@ -20,7 +20,7 @@ def test_means_are_weighted_and_extremes_stay_extremes():
     window = MetricWindow()
     for value, tokens in ((1.0, 30), (4.0, 10)):
         metrics = {"a": torch.tensor(value), "b_max": torch.tensor(value), "c_min": torch.tensor(value)}
-        window.loss_metrics(metrics, torch.tensor(tokens))
+        window.loss_metrics(metrics, {"tokens": torch.tensor(tokens)})
     assert window.collect(alone, CPU) == {"a": 1.75, "b_max": 4.0, "c_min": 1.0}
     assert not window
     assert window.collect(alone, CPU) == {}
@@ -44,6 +44,24 @@ def test_what_has_no_weight_is_left_out_and_poisons_nothing():
     window.mean("half", math.nan, 0.0)
     window.mean("half", 2.0, 3.0)
     assert window.collect(alone, CPU) == {"half": 2.0}
+
+
+def test_tokens_of_one_sign_weigh_what_is_measured_on_them():
+    window = MetricWindow()
+    median, low, high = "actor/pos_is_median", "actor/pos_is_min", "actor/neg_is_max"
+    for value, negative, positive in ((0.9, 0, 30), (0.0, 5, 0), (1.3, 0, 10)):
+        metrics = {name: torch.tensor(value) for name in (median, low, high)}
+        counts = {"tokens": 100, "negative": negative, "positive": positive}
+        window.loss_metrics(metrics, {name: torch.tensor(count) for name, count in counts.items()})
+    assert window.collect(alone, CPU) == {median: pytest.approx(1.0), low: pytest.approx(0.9), high: 0.0}
+
+
+def test_extremes_of_nothing_are_left_out():
+    window = MetricWindow()
+    window.mean("a", 1.0)
+    window.maximum("b_max", 0.0, 0.0)
+    window.minimum("c_min", 0.0, 0.0)
+    assert window.collect(alone, CPU) == {"a": 1.0}
 
 
 def test_long_sums_keep_their_digits():

@@ -43,6 +43,13 @@ def test_coroutines_and_models_are_left_to_trl():
     assert checked_reward(judge) is judge
     assert inspect.iscoroutinefunction(checked_reward(judge))
     assert asyncio.run(judge(["a"])) == [1.0]
+
+    class Judge:
+        async def __call__(self, completions, **_):
+            return [1.0]
+
+    instance = Judge()
+    assert checked_reward(instance) is instance
     model = torch.nn.Linear(1, 1)
     assert checked_reward(model) is model
 
@@ -51,6 +58,18 @@ def test_the_sample_and_its_text_are_named():
     with pytest.raises(RewardError) as caught:
         checked_reward(lambda completions, **_: [1.0, float("nan")])(completions=["fine", "bad\x1b one"])
     assert "sample 1 (completion 'bad\\x1b one')" in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [None, "1", 1.0, torch.tensor(1.0)])
+def test_what_is_no_list_is_refused(bad):
+    with pytest.raises(RewardError, match="expected one number per completion"):
+        checked_reward(lambda **_: bad)()
+
+
+@pytest.mark.parametrize("bad", [1e39, float("-inf"), [1.0], "x"])
+def test_rewards_must_fit_a_float(bad):
+    with pytest.raises(RewardError, match="must be finite"):
+        checked_reward(lambda **_: [bad])()
 
 
 def test_the_cause_is_kept_for_those_who_want_the_traceback():

@@ -191,6 +191,59 @@ def test_accuracy_and_filter_can_use_another_reward(make_trainer):
         make_trainer(reward=[constant, alternating], dynamic_sampling_reward="alternatin", output_dir="unused")
 
 
+def test_a_reward_that_does_not_apply_leaves_the_decision_to_the_total(make_trainer):
+    def never(completions, **_):
+        return [None] * len(completions)
+
+    def constant(completions, **_):
+        return [1.0] * len(completions)
+
+    trainer = make_trainer(reward=[never, constant], max_generation_batches=1)
+    with pytest.raises(FIPOError, match="0 of 4 groups whose rewards differ"):
+        trainer.train()
+    trainer = make_trainer(reward=[never, even_reward], output_dir=f"{trainer.args.output_dir}-2")
+    trainer.train()
+    row = RunFolder(trainer.args.output_dir).metrics()[0]
+    assert "reward/accuracy" not in row
+    assert math.isfinite(row["reward/mean"])
+
+
+def test_quantiles_do_not_depend_on_how_thin_the_micro_batches_are(make_trainer, tmp_path):
+    """On the first update every ratio is 1, whatever the share of rows with A > 0 in a micro-batch."""
+    for size in (16, 1):
+        trainer = make_trainer(
+            algorithm="dapo",
+            updates_per_rollout=1,
+            per_device_train_batch_size=size,
+            output_dir=str(tmp_path / str(size)),
+        )
+        trainer.train()
+        row = RunFolder(tmp_path / str(size)).metrics()[0]
+        for key in ("pos_is_median", "pos_is_min", "pos_is_p25", "neg_is_p75", "neg_is_max"):
+            assert row[f"actor/{key}"] == pytest.approx(1.0, abs=1e-4), key
+
+
+def test_passes_over_the_data_end_with_a_whole_rollout(make_trainer):
+    trainer = make_trainer(rollouts=None, num_train_epochs=0.1)
+    trainer.train()
+    assert [row["update"] for row in RunFolder(trainer.args.output_dir).metrics()] == [4, 8]
+    with pytest.raises(FIPOError, match="num_train_epochs=0 must be greater than 0"):
+        make_trainer(rollouts=None, num_train_epochs=0, output_dir="unused")
+
+
+def test_iterable_data_train_or_say_why_not(make_trainer, problems):
+    trainer = make_trainer(dataset=problems.to_iterable_dataset())
+    trainer.train()
+    assert len(RunFolder(trainer.args.output_dir).metrics()) == 2
+    with pytest.raises(FIPOError, match="cannot be checked on an iterable data set"):
+        make_trainer(dataset=problems.to_iterable_dataset(), max_prompt_length=5, output_dir="unused")
+    few = make_trainer(
+        dataset=problems.select(range(2)).to_iterable_dataset(), output_dir=f"{trainer.args.output_dir}-few"
+    )
+    with pytest.raises(FIPOError, match="no update was made"):
+        few.train()
+
+
 def test_a_broken_loss_stops_before_the_update(make_trainer, monkeypatch):
     trainer = make_trainer(save_rollouts=1, rollouts=3)
     original = trainer_module.fipo_loss
@@ -235,7 +288,7 @@ def test_a_broken_tensor_is_named_and_no_checkpoint_is_made_up(make_trainer):
         (lambda completions, **_: [math.inf] * len(completions), "rewards must be finite"),
         (lambda completions, **_: 1 / 0, "raised ZeroDivisionError: division by zero"),
         (lambda completions, **_: ["good"] * len(completions), "returned 'good' for sample 0"),
-        (lambda completions, **_: 1.0, "expected one number per completion"),
+        (lambda completions, **_: 1.0, "returned no list: expected one number per completion"),
         (lambda completions, **_: [None] * len(completions), "no reward function scored sample 0"),
     ],
 )
@@ -310,8 +363,6 @@ def test_config_and_environment_are_written(make_trainer):
 
 
 def test_evaluation_with_a_data_set_still_works(make_trainer, problems):
-    trainer = make_trainer(
-        rollouts=1, extra={"eval_dataset": problems.select(range(4))}, per_device_eval_batch_size=16
-    )
+    trainer = make_trainer(rollouts=1, extra={"eval_dataset": problems.select(range(4))}, per_device_eval_batch_size=16)
     trainer.train()
     assert math.isfinite(trainer.evaluate()["eval_loss"])

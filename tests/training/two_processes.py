@@ -34,9 +34,7 @@ def scripted_rollout(prompts: list[str], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
-def length_reward(
-    completions: list[str], completion_ids: list[list[int]], prompts: list[str], **_: Any
-) -> list[float]:
+def length_reward(completions: list[str], completion_ids: list[list[int]], prompts: list[str], **_: Any) -> list[float]:
     """Equal within every third prompt's group, so that dynamic sampling has something to drop."""
     return [1.0 if len(prompt) % 3 == 0 else float(len(ids) % 2 == 0) for prompt, ids in zip(prompts, completion_ids)]
 
@@ -76,9 +74,7 @@ def main() -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     if trainer.accelerator.is_main_process:
-        weights = {
-            n: v.detach().clone() for n, v in trainer.accelerator.unwrap_model(trainer.model).named_parameters()
-        }
+        weights = {n: v.detach().clone() for n, v in trainer.accelerator.unwrap_model(trainer.model).named_parameters()}
         save_file(weights, str(out / "trained.safetensors"))
 
 

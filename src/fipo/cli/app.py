@@ -32,3 +32,20 @@ def main(
     ),
 ) -> None:
     """FIPO: per-token credit for reinforcement learning from verifiable rewards."""
+
+
+def run_app() -> int:
+    """Run the command line and give its exit code. Raises what the commands raise; Ctrl-C as KeyboardInterrupt."""
+    command = typer.main.get_command(app)
+    try:
+        return int(command.main(standalone_mode=False) or 0)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        # Wrong flags: Typer's own message, without a traceback.
+        if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
+            raise
+        from typer.rich_utils import rich_format_error
+
+        rich_format_error(error)  # type: ignore[arg-type]
+        return int(error.exit_code)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 
 def show_error(error: object) -> int:
-    """Print `error` as one line and give the exit code."""
+    """Print `error` as one line and give the exit code 1."""
     line = " ".join(str(error).split())
     Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), line))
-    return 130 if line == "interrupted" else 1
+    return 1

@@ -17,20 +17,30 @@ def run() -> None:
     # Model folders are given or downloaded by name; the hub's own progress lines would tear the live display.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from fipo.cli.app import app
     from fipo.cli.errors import show_error
     from fipo.errors import FIPOError
 
     try:
-        app()
+        from fipo.cli.app import run_app
+
+        sys.exit(run_app())
     except FIPOError as error:
         sys.exit(show_error(error))
     except KeyboardInterrupt:
-        sys.exit(show_error("interrupted"))
+        show_error("interrupted; a run with a checkpoint continues with: fipo train --resume FOLDER")
+        sys.exit(130)
     except ModuleNotFoundError as error:
-        sys.exit(show_error(f'the package {error.name} is missing: pip install "fipo[train]"'))
+        sys.exit(show_error(f"the package {error.name} is missing: {install_hint(str(error.name))}"))
     except OSError as error:
-        # Libraries write checkpoints themselves; a full disk must not end in their traceback.
         if error.errno is None:
             raise
         sys.exit(show_error(f"{error.strerror}: {error.filename or 'while writing'}"))
+
+
+def install_hint(package: str) -> str:
+    """How to get a missing package."""
+    extra = {"vllm": "vllm", "peft": "lora"}.get(package.split(".")[0])
+    known = ("trl", "transformers", "datasets", "accelerate", "matplotlib", "math_verify", "pyarrow", "numpy")
+    if extra is None and package.split(".")[0] in known:
+        extra = "train"
+    return f'pip install "fipo[{extra}]"' if extra else f"pip install {package}"

@@ -35,7 +35,7 @@ def train(
 ) -> None:
     """Train a model with FIPO, DAPO or GRPO on verifiable rewards.
 
-    Several processes: accelerate launch --num_processes 2 -m fipo train ...
+    Several GPUs: accelerate launch --num_processes 8 -m fipo train ... (CPUs: torchrun --nproc_per_node 2 -m fipo ...)
     """
     from fipo.training.recipe import load_recipe
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fipo.demo.display import TrainingDisplay
 from fipo.demo.evaluate import PROBLEM_SEED, Evaluation, evaluate_model, write_responses
-from fipo.demo.runner import ChildRun, threads_per_run
+from fipo.demo.runner import ChildRun, ended_with_us, threads_per_run
 from fipo.demo.settings import MAX_RESPONSE, DemoSize, demo_recipe
 from fipo.demo.summary import comparison, print_table, show_answers
 from fipo.errors import FIPOError
@@ -57,12 +57,10 @@ def run_demo(
 
     threads = threads_per_run(len(algorithms))
     console.print(f"\n[bold]Training[/] {' and '.join(name.upper() for name in algorithms)} at the same time")
-    runs = [ChildRun.start(name, recipe, out, threads=threads) for name in algorithms]
-    try:
+    runs: list[ChildRun] = []
+    with ended_with_us(runs):
+        runs += [ChildRun.start(name, recipe, out, threads=threads) for name in algorithms]
         TrainingDisplay(console, size.rollouts).follow(runs)
-    finally:
-        for run in runs:
-            run.stop()
     trained_seconds = time.perf_counter() - started
 
     console.print()
@@ -71,9 +69,7 @@ def run_demo(
     metrics = {run.name: run.metrics() for run in runs}
     for name, evaluation in evaluations.items():
         write_responses(out / "evaluation" / f"{name}.jsonl", problems, evaluation)
-    note = (
-        f"one training seed ({seed}) per algorithm; {size.rollouts} rollouts x 16 prompts x 16 responses, 8 updates"
-    )
+    note = f"one training seed ({seed}) per algorithm; {size.rollouts} rollouts x 16 prompts x 16 responses, 8 updates"
     pictures = draw_curves(metrics, out / "curves", title="Embedded arithmetic task", note=note)
     summary = _summary(size, seed, evaluations, metrics, started, trained_seconds)
     write_json_atomically(out / "summary.json", summary)

@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,19 +69,44 @@ class ChildRun:
             return
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         last = lines[-1].removeprefix("error: ") if lines else "it printed nothing"
-        raise FIPOError(
-            f"the {self.name} run ended with exit code {self.process.returncode}: {last} (log: {self.log})"
-        )
+        raise FIPOError(f"the {self.name} run ended with exit code {self.process.returncode}: {last} (log: {self.log})")
 
-    def stop(self) -> None:
-        """End the child if it still runs."""
-        if self.running:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+
+def stop_all(runs: Sequence[ChildRun]) -> None:
+    """End every child that still runs: all are asked first, then waited for."""
+    running = [run for run in runs if run.running]
+    for run in running:
+        run.process.send_signal(signal.SIGINT)
+    for run in running:
+        try:
+            run.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            run.process.kill()
+            run.process.wait()
+
+
+@contextmanager
+def ended_with_us(runs: Sequence[ChildRun]) -> Iterator[None]:
+    """Children end when this block ends, also where the process is told to end (SIGTERM, SIGHUP)."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in _ENDING if threading_is_main()}
+    try:
+        yield
+    finally:
+        stop_all(runs)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+def threading_is_main() -> bool:
+    """Whether signal handlers may be set here."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def threads_per_run(runs: int) -> int:

@@ -28,7 +28,8 @@ class Estimate:
 def avg_at_k(correct: Sequence[Sequence[bool]], *, seed: int = 0) -> Estimate:
     """avg@k: the mean over problems of the share of right samples.
 
-    The interval is a percentile bootstrap over problems, and over the samples within each resampled problem.
+    The interval is a percentile bootstrap over problems. A problem's share already carries the noise of its samples;
+    drawing them again would count that noise twice.
 
     Args:
         correct: per problem, one bool per sample; every problem has the same number k ≥ 1.
@@ -37,8 +38,7 @@ def avg_at_k(correct: Sequence[Sequence[bool]], *, seed: int = 0) -> Estimate:
     Raises:
         FIPOError: no problems, or problems with different numbers of samples.
     """
-    table = _table(correct)
-    return _estimate(table.mean(), _resampled_means(table, seed))
+    return _estimate(_table(correct).mean(axis=1), seed)
 
 
 def paired_difference(
@@ -51,10 +51,8 @@ def paired_difference(
     ours, theirs = _table(correct), _table(reference)
     if len(ours) != len(theirs):
         raise FIPOError(f"cannot pair {len(ours)} problems with {len(theirs)}: both must be the same problems")
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(ours), (RESAMPLES, len(ours)))
-    spread = _sample_noise(ours, rows, rng) - _sample_noise(theirs, rows, rng)
-    return _estimate(ours.mean() - theirs.mean(), spread.mean(axis=1))
+    gaps = ours.mean(axis=1) - theirs.mean(axis=1)
+    return _estimate(gaps, seed)
 
 
 def share(successes: int, total: int) -> Estimate:
@@ -78,20 +76,9 @@ def _table(correct: Sequence[Sequence[bool]]) -> np.ndarray:
     return np.asarray(correct, dtype=np.float64)
 
 
-def _resampled_means(table: np.ndarray, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(table), (RESAMPLES, len(table)))
-    return _sample_noise(table, rows, rng).mean(axis=1)
-
-
-def _sample_noise(table: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(RESAMPLES, problems): the rows' accuracies, with their k samples drawn again (a binomial for 0/1 values)."""
-    k = table.shape[1]
-    accuracy = table.mean(axis=1)[rows]
-    return accuracy if k == 1 else rng.binomial(k, accuracy) / k
-
-
-def _estimate(value: float, resampled: np.ndarray) -> Estimate:
+def _estimate(values: np.ndarray, seed: int) -> Estimate:
+    """The mean of one value per problem, with its bootstrap interval over problems."""
+    rows = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Estimate(float(value), float(low), float(high))
+    low, high = np.quantile(values[rows].mean(axis=1), [tail, 1 - tail])
+    return Estimate(float(values.mean()), float(low), float(high))

@@ -67,6 +67,9 @@ class FIPOLossConfig:
         _check_range("clip_ratio_high", self.clip_ratio_high, 0.0, math.inf)
         _check_range("clip_ratio_c", self.clip_ratio_c, 1.0, math.inf, low_open=True)
         _check_range("log_ratio_clamp", self.log_ratio_clamp, 0.0, 80.0, low_open=True)
+        for name in ("average", "filter_extremes"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be true or false")
         _check_choice("start", self.start, get_args(Start))
         _check_choice("loss_agg_mode", self.loss_agg_mode, get_args(LossAggMode))
         _check_count("window", self.window, 1, "None means to the end of the response")

@@ -23,12 +23,15 @@ class FIPOLossOutput:
         metrics: detached scalars under the published names (`actor/...`); see `fipo_loss`.
         future_kl: FutureKL_t, (B, T), detached; 0 outside the responses' reach.
         influence_weights: f_t, (B, T), detached.
+        counts: how many response tokens there are ("tokens"), and with A < 0 ("negative") and A > 0 ("positive"):
+            the weights with which metrics of several calls are averaged. A metric over no token is 0.
     """
 
     loss: Tensor
     metrics: dict[str, Tensor]
     future_kl: Tensor
     influence_weights: Tensor
+    counts: dict[str, Tensor]
 
 
 def fipo_loss(
@@ -109,7 +112,12 @@ def fipo_loss(
         metrics = _step_metrics(loss, surrogate, log_ratio, mask, kept)
         metrics |= influence_metrics(future, weights, mask, config)
         metrics |= ratio_metrics(ratio, advantages, mask, config, quantiles=quantiles)
-    return FIPOLossOutput(loss, metrics, future, weights)
+        counts = {
+            "tokens": inside.sum(),
+            "negative": (inside & (advantages < 0)).sum(),
+            "positive": (inside & (advantages > 0)).sum(),
+        }
+    return FIPOLossOutput(loss, metrics, future, weights, counts)
 
 
 def _step_metrics(

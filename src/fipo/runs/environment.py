@@ -16,7 +16,7 @@ PACKAGES = ("fipo", "torch", "transformers", "trl", "accelerate", "datasets", "p
 def describe_environment() -> dict[str, Any]:
     """Python and package versions, processor and GPUs, and the git commit of the source if there is one.
 
-    Host name, user and paths are left out: run folders are shared.
+    Host and user names are left out: run folders are shared. The command line stands there as it was given.
     """
     import torch
 

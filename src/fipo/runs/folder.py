@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -95,9 +96,12 @@ class RunFolder:
 
     def append(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Add JSON lines to `metrics.jsonl` or `samples.jsonl` and flush them to the disk."""
-        with _clear_disk_errors(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
+        with (
+            _clear_disk_errors(self.path / name),
+            open(self.path / name, "a", encoding="utf-8", errors="replace") as file,
+        ):
             for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False, allow_nan=True) + "\n")
+                file.write(_json_line(row))
             file.flush()
             os.fsync(file.fileno())
 
@@ -107,10 +111,13 @@ class RunFolder:
         if not file.exists():
             return
         with open(file, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, start=1):
                 if not line.endswith("\n"):
                     return
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    raise FIPOError(f"{file}, line {number} is not valid JSON: mend or remove the line") from None
 
     def metrics(self) -> list[dict[str, Any]]:
         """`metrics.jsonl`, one row per rollout step."""
@@ -120,40 +127,49 @@ class RunFolder:
         """`samples.jsonl`, one row per recorded response."""
         return list(self.rows(SAMPLES_FILE))
 
-    def rewind(self, last_step: int) -> None:
-        """Drop the lines after `last_step`: a resumed run writes them again."""
+    def rewind(self, last_step: int, last_update: int) -> None:
+        """Drop what came after `last_step`, lines and checkpoints: a resumed run makes them again."""
+        for path in self.checkpoints():
+            if checkpoint_number(path) > last_update:
+                (path / CHECKPOINT_STATE_FILE).unlink()
         for name in (METRICS_FILE, SAMPLES_FILE):
             kept = [row for row in self.rows(name) if row.get("step", 0) <= last_step]
             file = self.path / name
             if file.exists():
-                _write_atomically(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+                _write_atomically(file, "".join(_json_line(row) for row in kept))
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
-        found = []
-        for path in self.path.glob(f"{CHECKPOINT_PREFIX}*"):
-            number = path.name[len(CHECKPOINT_PREFIX) :]
-            if number.isdigit() and (path / CHECKPOINT_STATE_FILE).is_file():
-                found.append((int(number), path))
-        return [path for _, path in sorted(found)]
+        named = [path for path in self.path.glob(f"{CHECKPOINT_PREFIX}*") if checkpoint_number(path) >= 0]
+        complete = [path for path in named if (path / CHECKPOINT_STATE_FILE).is_file()]
+        return sorted(complete, key=checkpoint_number)
 
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint, or None."""
         return (self.checkpoints() or [None])[-1]  # type: ignore[list-item]
 
-    def resolve_checkpoint(self, wanted: str | bool | None) -> Path | None:
-        """The checkpoint to resume from: True means the newest complete one; a path must be complete itself."""
-        if not wanted:
-            return None
-        if wanted is True:
-            found = self.last_checkpoint()
-            if found is None:
-                raise FIPOError(f"{self.path} has no complete checkpoint to resume from")
-            return found
-        path = Path(wanted)
-        if not (path / CHECKPOINT_STATE_FILE).is_file():
-            raise FIPOError(f"{path} is no complete checkpoint of this trainer: it has no {CHECKPOINT_STATE_FILE}")
-        return path
+    def remove_checkpoint(self, path: Path) -> None:
+        """Delete a checkpoint so that it never looks complete while half of it is gone."""
+        (path / CHECKPOINT_STATE_FILE).unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def checkpoint_number(path: Path) -> int:
+    """N of `checkpoint-N`; −1 for any other name."""
+    number = path.name.removeprefix(CHECKPOINT_PREFIX)
+    return int(number) if path.name.startswith(CHECKPOINT_PREFIX) and number.isdigit() else -1
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether `error`, or what caused it, is the disk being full, in the words of the libraries that write."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(error)
+        if any(sign in text for sign in ("No space left on device", "os error 28", "PytorchStreamWriter failed")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json_atomically(file: Path, content: dict[str, Any]) -> None:
@@ -161,11 +177,15 @@ def write_json_atomically(file: Path, content: dict[str, Any]) -> None:
     _write_atomically(file, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
+def _json_line(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False, default=str) + "\n"
+
+
 def _write_atomically(file: Path, text: str) -> None:
     with _clear_disk_errors(file):
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())

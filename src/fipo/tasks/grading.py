@@ -168,9 +168,7 @@ def _compare(candidate: str, reference: str, timeout: float) -> tuple[bool, str]
     try:
         verdict = worker.compare(candidate, reference, timeout)
     except (ModuleNotFoundError, RuntimeError, OSError) as error:
-        raise FIPOError(
-            f"grading other than plain numbers needs math-verify ({error}); install fipo[train]"
-        ) from error
+        raise FIPOError(f"grading other than plain numbers needs math-verify ({error}); install fipo[train]") from error
     return verdict == "equal", _REASONS[verdict]
 
 

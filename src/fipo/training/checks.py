@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,16 @@ from fipo.errors import FIPOError, nearest
 from fipo.training.config import FIPOTrainingConfig
 
 PROMPT_COLUMN = "prompt"
+OVERLONG_PENALTY = "overlong_penalty"
 
 
-def check_dataset(dataset: Any, args: FIPOTrainingConfig) -> None:
-    """Raise `FIPOError` for data without prompts, or with fewer than one rollout needs."""
+def check_dataset(dataset: Any, args: FIPOTrainingConfig, *, owns_prompts: bool = False) -> None:
+    """Raise `FIPOError` for data without prompts, or with fewer than one rollout needs.
+
+    `owns_prompts`: an environment makes the prompts, so that the data need not hold any.
+    """
+    if owns_prompts:
+        return
     if dataset is None:
         raise FIPOError("train_dataset is missing: pass rows with a 'prompt' column")
     columns = getattr(dataset, "column_names", None)
@@ -30,6 +37,16 @@ def check_dataset(dataset: Any, args: FIPOTrainingConfig) -> None:
             f"train_dataset has {len(dataset)} prompts, fewer than prompts_per_rollout={args.prompts_per_rollout}: "
             f"lower it to at most {len(dataset)}, or give more data"
         )
+
+
+def planned_updates(dataset: Any, args: FIPOTrainingConfig) -> int:
+    """`max_steps`: as set, or whole rollouts that make `num_train_epochs` passes, refills not counted."""
+    if args.max_steps > 0 or not hasattr(dataset, "__len__"):
+        return args.max_steps
+    if not args.num_train_epochs > 0:
+        raise FIPOError(f"num_train_epochs={args.num_train_epochs} must be greater than 0; or set rollouts")
+    per_epoch = len(dataset) // args.prompts_per_rollout
+    return max(1, math.ceil(args.num_train_epochs * per_epoch)) * args.updates_per_rollout
 
 
 def check_tokenizer(processing_class: Any) -> None:
@@ -47,8 +64,10 @@ def check_tokenizer(processing_class: Any) -> None:
 def prepare_prompts(dataset: Any, processing_class: Any, args: FIPOTrainingConfig) -> Any:
     """The data set without prompts over `max_prompt_length`, or a `FIPOError` that names the first of them."""
     limit = args.max_prompt_length
-    if limit is None or not hasattr(dataset, "__len__"):
+    if limit is None:
         return dataset
+    if not hasattr(dataset, "__len__"):
+        raise FIPOError(f"max_prompt_length={limit} cannot be checked on an iterable data set: filter it before")
     tokenizer = getattr(processing_class, "tokenizer", processing_class)
     lengths = [prompt_length(tokenizer, prompt, args.chat_template_kwargs) for prompt in dataset[PROMPT_COLUMN]]
     too_long = [index for index, length in enumerate(lengths) if length > limit]
@@ -77,9 +96,9 @@ def prompt_length(tokenizer: Any, prompt: Any, template_options: Any = None) -> 
 
 
 def decisive_reward(wanted: str | None, names: Sequence[str]) -> int:
-    """Index of the reward function that dynamic sampling looks at: the one named, or the first."""
+    """Index of the reward function that dynamic sampling looks at: the one named, or the first that is no penalty."""
     if wanted is None:
-        return 0
+        return next((index for index, name in enumerate(names) if name != OVERLONG_PENALTY), 0)
     if wanted not in names:
         raise FIPOError(
             f"dynamic_sampling_reward={wanted!r} must be one of the reward functions {', '.join(names)}"

@@ -29,6 +29,11 @@ REPLACED_SETTINGS = {
     "generation_batch_size": "prompts_per_rollout",
     "gradient_accumulation_steps": "prompts_per_rollout (the accumulation follows from it)",
     "multi_objective_aggregation": "reward_weights, which sum the rewards before they are normalised",
+    "logging_steps": "nothing: every rollout is logged",
+    "save_steps": "save_rollouts",
+    "save_strategy": "save_rollouts",
+    "save_only_model": "nothing: such a checkpoint could not be resumed",
+    "enable_jit_checkpoint": "save_rollouts: a checkpoint within a rollout could not be resumed",
 }
 # Settings that would add a term to the loss which neither FIPO nor DAPO has.
 UNSUPPORTED_SETTINGS = (
@@ -114,14 +119,21 @@ class FIPOTrainingConfig(GRPOConfig):
             self.loss = dataclasses.asdict(self.loss)
         self._check_choices()
         self._check_counts()
-        self._refuse_unread_settings()
+        accumulation = self._accumulation_steps()
+        self._refuse_unread_settings(accumulation)
         if self.bf16 is None and not (torch.cuda.is_available() or torch.backends.mps.is_available()):
             self.bf16 = False
         self._derive_schedule()
-        accumulation = self._accumulation_steps()
         self.steps_per_generation = self.updates_per_rollout * accumulation
+        self.generation_batch_size = None
         self.gradient_accumulation_steps = accumulation
         super().__post_init__()
+
+    @property
+    def device(self) -> torch.device:
+        """As HF's; without an index on CPUs, where several processes get one that torch.load does not know."""
+        device: torch.device = super().device
+        return torch.device("cpu") if device.type == "cpu" else device
 
     @property
     def loss_config(self) -> FIPOLossConfig:
@@ -195,13 +207,23 @@ class FIPOTrainingConfig(GRPOConfig):
                 f"prompts_per_generation={self.prompts_per_generation} must be at least prompts_per_rollout="
                 f"{self.prompts_per_rollout}"
             )
-        if self.overlong_penalty_factor < 0:
+        if not self.overlong_penalty_factor >= 0:
             raise FIPOError(f"overlong_penalty_factor={self.overlong_penalty_factor} must be >= 0")
 
-    def _refuse_unread_settings(self) -> None:
+    def _refuse_unread_settings(self, accumulation: int) -> None:
         defaults = {f.name: f.default for f in dataclasses.fields(GRPOConfig)}
+        # What is derived further down stands there again when a config is copied with dataclasses.replace.
+        derived = {
+            "gradient_accumulation_steps": accumulation,
+            "steps_per_generation": self.updates_per_rollout * accumulation,
+            "generation_batch_size": self.prompts_per_rollout * int(self.num_generations or 0),
+            "logging_steps": self.updates_per_rollout,
+            "save_steps": (self.save_rollouts or 0) * self.updates_per_rollout,
+            "save_strategy": "no" if self.save_rollouts is None else "steps",
+        }
         for name, instead in REPLACED_SETTINGS.items():
-            if getattr(self, name) != defaults[name]:
+            value = getattr(self, name, defaults.get(name))
+            if value not in (defaults.get(name), derived.get(name, defaults.get(name))):
                 raise FIPOError(f"{name}={getattr(self, name)!r} is not read by this trainer: set {instead}")
         if self.scale_rewards not in ("group", "none", True, False):
             raise FIPOError(f"scale_rewards={self.scale_rewards!r} must be 'group' or 'none'")

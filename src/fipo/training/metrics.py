@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor
 
 # Kept from TRL under its own names; everything else in the log has this project's names.
 TRL_PREFIXES = ("sampling/", "tools/", "rewards/", "profiling/", "aux_loss")
+# Metrics over the tokens of one sign of the advantage.
+SIGNED = {"actor/neg_is_": "negative", "actor/pos_is_": "positive"}
 QUARTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 
 
@@ -37,33 +40,31 @@ class MetricWindow:
         self._sums[name] = self._sums[name] + product if name in self._sums else product
         self._weights[name] = self._weights[name] + weight if name in self._weights else weight
 
-    def maximum(self, name: str, value: Tensor | float) -> None:
-        """Add to a maximum."""
-        value = _scalar(value)
+    def maximum(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Add to a maximum; a weight of 0 adds nothing."""
+        value = _counted(value, weight, -torch.inf)
         self._maxima[name] = torch.maximum(self._maxima.get(name, value), value)
 
-    def minimum(self, name: str, value: Tensor | float) -> None:
-        """Add to a minimum."""
-        value = _scalar(value)
+    def minimum(self, name: str, value: Tensor | float, weight: Tensor | float = 1.0) -> None:
+        """Add to a minimum; a weight of 0 adds nothing."""
+        value = _counted(value, weight, torch.inf)
         self._minima[name] = torch.minimum(self._minima.get(name, value), value)
 
-    def loss_metrics(self, metrics: dict[str, Tensor], tokens: Tensor) -> None:
+    def loss_metrics(self, metrics: Mapping[str, Tensor], counts: Mapping[str, Tensor]) -> None:
         """Add the metrics of one `fipo_loss` call: `*_max` and `*_min` as such, the rest weighted by tokens.
 
-        A quantile of several micro-batches is the token-weighted mean of their quantiles.
+        What is measured on tokens of one sign of the advantage is weighted by those. A quantile of several
+        micro-batches is the weighted mean of their quantiles.
         """
         for name, value in metrics.items():
-            if name.endswith("_max"):
-                self.maximum(name, value)
-            elif name.endswith("_min"):
-                self.minimum(name, value)
-            else:
-                self.mean(name, value, tokens)
+            sign = next((sign for prefix, sign in SIGNED.items() if name.startswith(prefix)), "tokens")
+            add = {"max": self.maximum, "min": self.minimum}.get(name.rsplit("_", 1)[-1], self.mean)
+            add(name, value, counts[sign])
 
     def collect(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> dict[str, float]:
         """One number per name over all processes, and a fresh start. Every process must have the same names.
 
-        A mean without any weight behind it (no token in the loss) is left out.
+        What had no weight behind it anywhere (no token in the loss) is left out.
         """
         sums, maxima, minima = sorted(self._sums), sorted(self._maxima), sorted(self._minima)
         values = [self._sums[n] for n in sums] + [self._weights[n] for n in sums]
@@ -78,13 +79,18 @@ class MetricWindow:
         result |= {n: every[:, 2 * count + i].amax().item() for i, n in enumerate(maxima)}
         result |= {n: every[:, 2 * count + len(maxima) + i].amin().item() for i, n in enumerate(minima)}
         self.__init__()  # type: ignore[misc]
-        return result
+        return {name: value for name, value in result.items() if not math.isinf(value)}
 
 
 def _scalar(value: Tensor | float) -> Tensor:
     """A detached scalar in the widest float of its device, so that long sums lose nothing."""
     tensor = torch.as_tensor(value).detach()
     return tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64)
+
+
+def _counted(value: Tensor | float, weight: Tensor | float, otherwise: float) -> Tensor:
+    value = _scalar(value)
+    return torch.where(_scalar(weight).to(value.device) > 0, value, otherwise)
 
 
 def length_metrics(lengths: Tensor, truncated: Tensor) -> dict[str, float]:

@@ -104,9 +104,9 @@ def parse_recipe(tree: dict[str, Any]) -> Recipe:
     fields = typing.get_type_hints(DataRecipe)
     for key in data:
         if key not in fields:
-            raise FIPOError(f"unknown key data.{key}{nearest(str(key), fields)}; the keys are {', '.join(fields)}")
+            raise FIPOError(f"unknown key data.{key!s}{nearest(str(key), fields)}; the keys are {', '.join(fields)}")
     checked = {key: _typed(f"data.{key}", value, fields[key]) for key, value in data.items()}
-    training = {key: _training_value(key, value) for key, value in _section(tree, "training").items()}
+    training = {str(key): _training_value(str(key), value) for key, value in _section(tree, "training").items()}
     lora = _section(tree, "lora") if tree.get("lora") is not None else None
     model = _typed("model", tree.get("model"), str | None)
     return Recipe(model=model, task=task, data=DataRecipe(**checked), lora=lora, training=training)
@@ -115,6 +115,8 @@ def parse_recipe(tree: dict[str, Any]) -> Recipe:
 def _training_value(key: str, value: Any) -> Any:
     if key == "output_dir":
         raise FIPOError("training.output_dir is given by --out, so that a recipe can be run twice")
+    if "token" in key and key in TRAINING_TYPES and isinstance(value, str):
+        raise FIPOError(f"training.{key} would be written into the run folder: set the variable HF_TOKEN instead")
     if key not in TRAINING_TYPES:
         raise FIPOError(f"unknown key training.{key}{nearest(key, TRAINING_TYPES)}")
     return _typed(f"training.{key}", value, _hints()[key])
@@ -177,6 +179,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise FIPOError(f"recipe {path} is not valid YAML{line}: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:
+        raise FIPOError(f"recipe {path} holds a value that cannot be read: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -190,7 +194,7 @@ def _split_override(override: str) -> tuple[str, Any]:
         raise FIPOError(f"{override!r} is no override: write key=value, such as learning_rate=1e-6")
     try:
         return key, yaml.safe_load(text) if text else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return key, text
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
-from fipo.errors import FIPOError
+from transformers import TrainerCallback
+
 from fipo.runs.environment import describe_environment
-from fipo.runs.folder import METRICS_FILE, SAMPLES_FILE, RunFolder
+from fipo.runs.folder import CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, RunFolder
 from fipo.training.config import FIPOTrainingConfig
+
+
+class KeepSchedule(TrainerCallback):
+    """On resume HF takes the intervals of logging and saving from the checkpoint; the settings of now count."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Put the settings into the state that HF's flow reads."""
+        state.logging_steps, state.save_steps = args.logging_steps, args.save_steps
 
 
 class RunRecorder:
@@ -27,25 +37,24 @@ class RunRecorder:
         self.is_main = is_main
         self.folder = RunFolder(args.output_dir)
 
-    def start(self, resumed_at: int | None) -> None:
-        """Make the folder; or, resuming after rollout `resumed_at`, drop the lines that will be written again."""
+    def start(self, *, resumed_at: tuple[int, int] | None, processes: int) -> None:
+        """Make the folder; or, resuming after (rollout, update), drop what will be made again."""
         if not self.is_main:
             return
         if resumed_at is None:
-            environment = {**describe_environment(), "seed": self.args.seed}
+            environment = {**describe_environment(), "processes": processes, "seed": self.args.seed}
             RunFolder.create(self.folder.path, config=self._config(), environment=environment)
             return
-        if not RunFolder.holds_run(self.folder.path):
-            raise FIPOError(f"{self.folder.path} is no run folder, so that its run cannot be resumed")
-        self.folder.rewind(resumed_at)
-        self.folder.set_status("running", resumed_at=resumed_at)
+        self.folder.rewind(*resumed_at)
+        self.folder.write_json(CONFIG_FILE, self._config())
+        self.folder.set_status("running", resumed_at=resumed_at[0])
 
     def watch(self, train: Callable[[], Any]) -> Any:
         """Run `train` and note how it ended."""
         try:
             result = train()
         except BaseException as error:
-            if self.is_main:
+            if self.is_main and RunFolder.holds_run(self.folder.path):
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 self.folder.set_status(status, error=f"{type(error).__name__}: {error}")
             raise
@@ -57,7 +66,8 @@ class RunRecorder:
         """Add one rollout step: a line of metrics and a few responses."""
         if not self.is_main:
             return
-        self.folder.append(METRICS_FILE, [{"step": step, "update": update, **metrics}])
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.folder.append(METRICS_FILE, [{"step": step, "update": update, **finite}])
         self.folder.append(SAMPLES_FILE, [{"step": step, **sample} for sample in samples])
 
     def _config(self) -> dict[str, Any]:

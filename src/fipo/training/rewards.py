@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,9 @@ import torch
 
 from fipo.errors import FIPOError
 from fipo.objective import soft_overlong_penalty
+
+# TRL keeps rewards in float32.
+LARGEST_REWARD = torch.finfo(torch.float32).max
 
 
 class RewardError(FIPOError):
@@ -29,7 +31,9 @@ def checked_reward(function: Any) -> Any:
     None stays allowed: TRL reads it as "not applicable to this sample". Reward models and coroutines pass as
     they are.
     """
-    if isinstance(function, (str, torch.nn.Module)) or inspect.iscoroutinefunction(function):
+    # An object may be called asynchronously without being a coroutine function itself.
+    is_async = any(inspect.iscoroutinefunction(each) for each in (function, type(function).__call__))
+    if isinstance(function, (str, torch.nn.Module)) or is_async:
         return function
     name = reward_name(function)
 
@@ -49,15 +53,18 @@ def checked_reward(function: Any) -> Any:
 
 
 def _checked_values(name: str, rewards: Any, completions: Sequence[Any] | None) -> list[float | None]:
-    if rewards is None or isinstance(rewards, (str, float, int)):
-        raise RewardError(f"reward function {name!r} returned {rewards!r}, expected one number per completion")
-    rewards = list(rewards)
+    try:
+        rewards = list(rewards) if not isinstance(rewards, str) else None
+    except TypeError:
+        rewards = None
+    if rewards is None:
+        raise RewardError(f"reward function {name!r} returned no list: expected one number per completion")
     for index, reward in enumerate(rewards):
         if reward is None:
             continue
         try:
-            finite = math.isfinite(reward)
-        except TypeError:
+            finite = abs(float(reward)) <= LARGEST_REWARD
+        except (TypeError, ValueError):
             finite = False
         if not finite:
             seen = f" (completion {str(completions[index])[:80]!r})" if completions else ""

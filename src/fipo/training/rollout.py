@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +86,9 @@ class Rollout:
         prompts, completions = self.texts
         picked = [index * len(rows) // count for index in range(min(count, len(rows)))]
         for index in picked:
-            scores = dict(zip(names, rewards[index].tolist()))
+            # Two reward functions may share a name, two lambdas for one.
+            labels = [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+            scores = {label: value for label, value in zip(labels, rewards[index].tolist()) if not math.isnan(value)}
             self.samples.append(
                 {
                     "prompt": prompts[index],

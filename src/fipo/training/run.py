@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from transformers import TrainerCallback
 
 from fipo.errors import FIPOError, nearest
-from fipo.runs.folder import RunFolder
+from fipo.runs.folder import RunFolder, is_disk_full
 from fipo.training.recipe import Recipe, load_recipe
 
 ARITHMETIC_MODEL = "arithmetic-base"
@@ -27,13 +29,38 @@ def train_from_recipe(
     Raises:
         FIPOError: anything the user can mend, in one line.
     """
-    trainer = build_trainer(recipe, out, resume=resume, callbacks=callbacks)
     folder = RunFolder(out)
-    if trainer.accelerator.is_main_process:
-        folder.write_text(RECIPE_FILE, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
-    trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model(str(folder.path / MODEL_FOLDER))
+    if resume and not RunFolder.holds_run(out):
+        raise FIPOError(f"{out} holds no run to resume")
+    trainer = build_trainer(recipe, out, resume=resume, callbacks=[*callbacks, WriteRecipe(recipe, folder)])
+
+    def train_and_save() -> None:
+        trainer.train(resume_from_checkpoint=resume)
+        trainer.save_model(str(folder.path / MODEL_FOLDER))
+
+    try:
+        # The outer watch covers the saving of the model, which comes after the trainer has called the run finished.
+        trainer.watch(train_and_save)
+    except FIPOError:
+        raise
+    except Exception as error:
+        if is_disk_full(error):
+            raise FIPOError(f"no disk space left in {out}: free some, then continue with --resume {out}") from error
+        raise
     return folder
+
+
+class WriteRecipe(TrainerCallback):
+    """Leaves the recipe in the run folder once training has begun: a refused resume must not change it."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.recipe = recipe
+        self.folder = folder
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write `recipe.yaml`."""
+        if state.is_world_process_zero:
+            self.folder.write_text(RECIPE_FILE, yaml.safe_dump(self.recipe.as_dict(), sort_keys=False))
 
 
 def recipe_of_run(out: str | Path, overrides: Sequence[str] = (), named: Mapping[str, Any] | None = None) -> Recipe:
@@ -52,20 +79,42 @@ def build_trainer(recipe: Recipe, out: str | Path, *, resume: bool = False, call
     if not resume:
         RunFolder(out).refuse_existing()
     model_name = _model_name(recipe)
-    args = FIPOTrainingConfig(output_dir=str(out), **{"disable_tqdm": True, **recipe.training})
+    with _as_one_line("the settings"):
+        args = FIPOTrainingConfig(output_dir=str(out), **{"disable_tqdm": True, **recipe.training})
     dataset = load_train_data(recipe, seed=args.seed)
     tokenizer = load_tokenizer(model_name, trust_remote_code=args.trust_remote_code)
-    trainer = FIPOTrainer(
-        model=model_name,
-        reward_funcs=_reward_function(recipe),
-        args=args,
-        train_dataset=dataset,
-        processing_class=tokenizer,
-        peft_config=_lora_config(recipe.lora),
-        callbacks=list(callbacks),
-    )
+    with _as_one_line("lora"):
+        peft_config = _lora_config(recipe.lora)
+    with _as_one_line("the trainer"):
+        trainer = FIPOTrainer(
+            model=model_name,
+            reward_funcs=_reward_function(recipe),
+            args=args,
+            train_dataset=dataset,
+            processing_class=tokenizer,
+            peft_config=peft_config,
+            callbacks=list(callbacks),
+        )
     _keep_quiet(trainer)
     return trainer
+
+
+@contextmanager
+def _as_one_line(what: str) -> Iterator[None]:
+    """What TRL, transformers or PEFT refuse while things are put together is the user's to mend."""
+    try:
+        yield
+    except FIPOError:
+        raise
+    except ImportError as error:
+        raise FIPOError(f"{what} need a package that is missing: {_first_line(error)}") from error
+    except Exception as error:
+        raise FIPOError(f"{what} cannot be used: {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else "no reason given"
 
 
 def load_train_data(recipe: Recipe, *, seed: int = 0) -> Any:
@@ -94,10 +143,9 @@ def load_tokenizer(model_name: str, *, trust_remote_code: bool = False) -> Any:
         raise FIPOError(f"model {model_name} is not a folder")
     try:
         return AutoTokenizer.from_pretrained(model_name, padding_side="left", trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
         kind = "folder" if path.is_dir() else "hub model"
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise FIPOError(f"cannot load the tokenizer of {kind} {model_name!r}: {reason}") from None
+        raise FIPOError(f"cannot load the tokenizer of {kind} {model_name!r}: {_first_line(error)}") from None
 
 
 def _model_name(recipe: Recipe) -> str:

@@ -7,24 +7,29 @@ engines, adapters, distributed training, evaluation and the hub are TRL's and st
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 from trl.trainer.utils import get_config_model_id
 
 from fipo.errors import FIPOError
 from fipo.objective import fipo_loss, group_advantages, loss_units
-from fipo.runs.folder import CHECKPOINT_PREFIX, CHECKPOINT_STATE_FILE, RunFolder, write_json_atomically
-from fipo.training.checks import check_dataset, check_tokenizer, decisive_reward, not_finite, prepare_prompts
+from fipo.training.checks import (
+    check_dataset,
+    check_tokenizer,
+    decisive_reward,
+    not_finite,
+    planned_updates,
+    prepare_prompts,
+)
 from fipo.training.citation import PAPER
 from fipo.training.config import FIPOTrainingConfig
 from fipo.training.dynamic_sampling import RolloutSampler, Scored
 from fipo.training.metrics import TRL_PREFIXES, MetricWindow, length_weighted_advantage, sampling_metrics
 from fipo.training.prompts import PromptStream
-from fipo.training.recorder import RunRecorder
+from fipo.training.recorder import KeepSchedule, RunRecorder
+from fipo.training.resumable import ResumableTrainer
 from fipo.training.rewards import checked_reward, overlong_penalty
 from fipo.training.rollout import Rollout, total_rewards
 from fipo.training.vllm_cpu import prepare_vllm_on_cpu
@@ -34,7 +39,7 @@ class NonFiniteLossError(FIPOError):
     """The loss or its gradient is NaN or infinite; the update was not made."""
 
 
-class FIPOTrainer(GRPOTrainer):
+class FIPOTrainer(ResumableTrainer):
     """Trains a causal language model with FIPO, DAPO or GRPO (`args.algorithm`).
 
     Args:
@@ -68,16 +73,17 @@ class FIPOTrainer(GRPOTrainer):
         functions = [checked_reward(function) for function in listed if function is not None]
         if not functions and kwargs.get("environment_factory") is None:
             raise FIPOError("reward_funcs is missing: pass at least one reward function")
-        check_dataset(train_dataset, args)
+        check_dataset(train_dataset, args, owns_prompts=kwargs.get("environment_factory") is not None)
         check_tokenizer(kwargs.get("processing_class"))
+        args.max_steps = planned_updates(train_dataset, args)
         if args.overlong_buffer_length:
             functions.append(
-                overlong_penalty(
-                    args.max_completion_length, args.overlong_buffer_length, args.overlong_penalty_factor
-                )
+                overlong_penalty(args.max_completion_length, args.overlong_buffer_length, args.overlong_penalty_factor)
             )
             if args.reward_weights is not None:
                 args.reward_weights = [*args.reward_weights, 1.0]
+            if isinstance(kwargs.get("reward_processing_classes"), list):
+                kwargs["reward_processing_classes"] = [*kwargs["reward_processing_classes"], None]
         if args.use_vllm and not torch.cuda.is_available():
             prepare_vllm_on_cpu()
         super().__init__(model, functions, args=args, train_dataset=train_dataset, **kwargs)
@@ -91,6 +97,7 @@ class FIPOTrainer(GRPOTrainer):
         self._stream = PromptStream(self.train_dataset, seed=args.seed, shuffle=args.shuffle_dataset is not False)
         self._sampler = self._build_sampler()
         self._buffer_is_new = False
+        self.add_callback(KeepSchedule())
         self._recorder = RunRecorder(
             args, get_config_model_id(self.model.config), is_main=self.accelerator.is_main_process
         )
@@ -156,7 +163,12 @@ class FIPOTrainer(GRPOTrainer):
             self._rollout.lengths[-1][local].tolist(),
             self.reward_func_names,
         )
-        return Scored(batch, rewards[:, self._decisive_index].cpu())
+        return Scored(batch, self._decisive(rewards).cpu())
+
+    def _decisive(self, rewards: Tensor) -> Tensor:
+        """(B,): the deciding reward, or the total where that function does not apply to a sample."""
+        chosen = rewards[:, self._decisive_index]
+        return torch.where(torch.isnan(chosen), total_rewards(rewards, self.reward_weights), chosen)
 
     def _generate(self, prompts: list[Any]) -> Any:
         if not self.model.training:
@@ -181,9 +193,7 @@ class FIPOTrainer(GRPOTrainer):
         if self.model.training:
             end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
             lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
-            truncated = torch.tensor(
-                [ids[-1] not in end_tokens for ids in completion_ids_list], device=rewards.device
-            )
+            truncated = torch.tensor([ids[-1] not in end_tokens for ids in completion_ids_list], device=rewards.device)
             self._rollout.lengths.append(self.accelerator.gather(lengths).cpu())
             self._rollout.truncated.append(self.accelerator.gather(truncated).cpu())
             self._rollout.rewards.append(rewards)
@@ -237,12 +247,11 @@ class FIPOTrainer(GRPOTrainer):
         if not torch.isfinite(loss):
             suspects = {"log_prob": log_prob, "old_log_prob": old_log_prob}
             raise NonFiniteLossError(self._describe_failure(loss, "loss", not_finite(suspects, mask)))
-        tokens = mask.sum()
-        entropy = torch.where(mask > 0, entropy, 0.0).sum() / tokens.clamp(min=1)
+        entropy = torch.where(mask > 0, entropy, 0.0).sum() / output.counts["tokens"].clamp(min=1)
         # The parts of a mini-batch add up to its loss; everything else is a mean over tokens.
         parts = self.args.gradient_accumulation_steps * self.accelerator.num_processes
         self._window.mean("actor/pg_loss", output.metrics.pop("actor/pg_loss") * parts)
-        self._window.loss_metrics({**output.metrics, "actor/entropy": entropy}, tokens)
+        self._window.loss_metrics({**output.metrics, "actor/entropy": entropy}, output.counts)
         # The denominator is that of all processes, whose gradients are averaged.
         loss = loss * self.accelerator.num_processes
         if self.aux_loss_enabled:
@@ -270,12 +279,7 @@ class FIPOTrainer(GRPOTrainer):
             "a lower learning_rate is the usual remedy"
         )
 
-    # -- logging, checkpoints -----------------------------------------------------------------------------
-
-    @property
-    def rollout_step(self) -> int:
-        """Rollouts whose updates have all been made."""
-        return self.state.global_step // self.args.updates_per_rollout
+    # -- logging ------------------------------------------------------------------------------------------
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log one rollout step under this project's metric names, to `report_to` and to the run folder."""
@@ -293,20 +297,3 @@ class FIPOTrainer(GRPOTrainer):
         self._metrics["train"].update(theirs)
         self._recorder.write(self.rollout_step, self.state.global_step, row, self._rollout.samples)
         super().log({**logs, **row}, start_time)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
-        """As TRL's; `resume_from_checkpoint=True` takes the newest complete checkpoint of the run folder."""
-        checkpoint = self._recorder.folder.resolve_checkpoint(resume_from_checkpoint)
-        if checkpoint is not None:
-            state = RunFolder(checkpoint).read_json(CHECKPOINT_STATE_FILE)
-            self._stream.restore(state["prompt_stream"])
-        self._recorder.start(resumed_at=None if checkpoint is None else state["rollout_step"])
-        folder = None if checkpoint is None else str(checkpoint)
-        return self._recorder.watch(lambda: super(FIPOTrainer, self).train(resume_from_checkpoint=folder, **kwargs))
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"{CHECKPOINT_PREFIX}{self.state.global_step}"
-            state = {"rollout_step": self.rollout_step, "prompt_stream": self._stream.state}
-            write_json_atomically(folder / CHECKPOINT_STATE_FILE, state)

@@ -26,9 +26,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     `.` is both a word and the end-of-sequence token, so decoding with `skip_special_tokens=True`
     drops it; without it, text that is spaced by single blanks survives encoding and decoding unchanged.
     """
-    core = Tokenizer(
-        models.WordLevel({token: index for index, token in enumerate(vocabulary())}, unk_token=UNK_TOKEN)
-    )
+    core = Tokenizer(models.WordLevel({token: index for index, token in enumerate(vocabulary())}, unk_token=UNK_TOKEN))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -62,8 +62,7 @@ def arithmetic_reward(
     Raises ValueError where the two differ in length.
     """
     return [
-        float(grade_arithmetic(_text(completion), truth))
-        for completion, truth in zip(completions, answer, strict=True)
+        float(grade_arithmetic(_text(completion), truth)) for completion, truth in zip(completions, answer, strict=True)
     ]
 
 
