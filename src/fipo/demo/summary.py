@@ -77,9 +77,9 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     results: Mapping[str, Mapping[str, Any]] = summary["results"]
     first = next(iter(results.values()))
     title = f"{first['problems']} held-out problems, % with 95 % intervals"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("model")
-    for heading in ("greedy", f"avg@{first['k']}", "length", "aha", "oops", "weight"):
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for heading in ("greedy", f"avg@{first['k']}", "length", "aha", "oops", "f"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, numbers in results.items():
         weight = numbers.get("influence_weight_mean")
@@ -90,11 +90,11 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
             f"{numbers['mean_length']:.1f}",
             f"{numbers['aha']:.1%}",
             f"{numbers['oops']:.1%}",
-            "-" if weight is None else f"{weight:.4f}",
+            "-" if weight is None else f"{weight:.3f}",
         )
     console.print(table)
     console.print(
-        "aha: first answer wrong, last right; oops: the reverse; weight: mean f over training",
+        "aha: first answer wrong, last right; oops: the reverse; f: mean influence weight",
         style="dim",
     )
 
