@@ -32,6 +32,15 @@ def test_an_existing_run_is_not_touched(folder):
     assert folder.read_json("config.json") == {"a": 1}
 
 
+def test_the_folder_of_a_run_that_never_began_may_be_used_again(folder):
+    folder.set_status("failed", error="ValueError: bad setting")
+    assert RunFolder.create(folder.path, config={"a": 2}, environment={}).read_json("config.json") == {"a": 2}
+    folder.append("metrics.jsonl", [{"step": 1}])
+    folder.set_status("failed", error="later")
+    with pytest.raises(FIPOError, match="already holds a run"):
+        RunFolder.create(folder.path, config={}, environment={})
+
+
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(FIPOError, match="is a file"):

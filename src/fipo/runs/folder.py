@@ -51,8 +51,13 @@ class RunFolder:
         """Raise `FIPOError` where a new run must not be started."""
         if self.path.is_file():
             raise FIPOError(f"{self.path} is a file: give a folder for the run")
-        if self.holds_run(self.path) or (self.path / METRICS_FILE).exists():
+        if self.holds_run(self.path) and not self._ended_before_its_first_step():
             raise FIPOError(f"{self.path} already holds a run: continue it with --resume, or choose another folder")
+
+    def _ended_before_its_first_step(self) -> bool:
+        """A run that failed at its start left nothing to protect; its folder may be used again."""
+        failed = self.read_json(RUN_FILE).get("status") in ("failed", "interrupted")
+        return failed and not self.metrics() and not self.checkpoints()
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:

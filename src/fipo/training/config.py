@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -207,8 +208,19 @@ class FIPOTrainingConfig(GRPOConfig):
                 f"prompts_per_generation={self.prompts_per_generation} must be at least prompts_per_rollout="
                 f"{self.prompts_per_rollout}"
             )
-        if not self.overlong_penalty_factor >= 0:
-            raise FIPOError(f"overlong_penalty_factor={self.overlong_penalty_factor} must be >= 0")
+        bounds = {
+            "overlong_penalty_factor": (0.0, math.inf),
+            "learning_rate": (0.0, math.inf),
+            "weight_decay": (0.0, math.inf),
+            "max_grad_norm": (0.0, math.inf),
+            "temperature": (1e-6, math.inf),
+            "top_p": (1e-6, 1.0),
+            "top_k": (0, math.inf),
+            "seed": (0, 2**32 - 1),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:
+                raise FIPOError(f"{name}={getattr(self, name)} must be in [{low:g}, {high:g}]")
 
     def _refuse_unread_settings(self, accumulation: int) -> None:
         defaults = {f.name: f.default for f in dataclasses.fields(GRPOConfig)}

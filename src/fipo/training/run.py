@@ -79,13 +79,13 @@ def build_trainer(recipe: Recipe, out: str | Path, *, resume: bool = False, call
     if not resume:
         RunFolder(out).refuse_existing()
     model_name = _model_name(recipe)
-    with _as_one_line("the settings"):
+    with _as_one_line("these settings"):
         args = FIPOTrainingConfig(output_dir=str(out), **{"disable_tqdm": True, **recipe.training})
     dataset = load_train_data(recipe, seed=args.seed)
     tokenizer = load_tokenizer(model_name, trust_remote_code=args.trust_remote_code)
-    with _as_one_line("lora"):
+    with _as_one_line("these settings of lora"):
         peft_config = _lora_config(recipe.lora)
-    with _as_one_line("the trainer"):
+    with _as_one_line("this model with these settings"):
         trainer = FIPOTrainer(
             model=model_name,
             reward_funcs=_reward_function(recipe),
@@ -107,9 +107,9 @@ def _as_one_line(what: str) -> Iterator[None]:
     except FIPOError:
         raise
     except ImportError as error:
-        raise FIPOError(f"{what} need a package that is missing: {_first_line(error)}") from error
+        raise FIPOError(f"a package is missing for {what}: {_first_line(error)}") from error
     except Exception as error:
-        raise FIPOError(f"{what} cannot be used: {type(error).__name__}: {_first_line(error)}") from error
+        raise FIPOError(f"cannot use {what}: {type(error).__name__}: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
