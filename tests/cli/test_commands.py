@@ -81,6 +81,9 @@ def test_help_and_version_need_nothing_else():
         (["train", "--out", "x", "--model", "m", "--data", "empty.jsonl"], "empty.jsonl"),
         (["train", "--out", "used", "--model", "m", "--data", "d"], "already holds a run"),
         (["train", "--resume", "nowhere"], "nowhere has no recipe.yaml"),
+        (["train", "--out", "x", "--recipe", "demo.yaml", "top_k=-5"], "top_k=-5 must be in [0, inf]"),
+        (["train", "--out", "x", "--recipe", "demo.yaml", "optim=foo"], "foo is not a valid OptimizerNames"),
+        (["train", "--out", "x", "--recipe", "demo.yaml", "lora.r=-1", "rollouts=1"], "`r` should be a positive"),
         (["train", "--resume", "used", "--out", "x"], "leave --recipe and --out out"),
         (["demo", "--algorithm", "dpo"], "did you mean 'dapo'?"),
         (["demo", "--out", "used"], "is in use"),
@@ -89,6 +92,7 @@ def test_help_and_version_need_nothing_else():
 def test_mistakes_end_with_one_line_and_an_exit_code(tmp_path, arguments, message):
     RunFolder.create(tmp_path / "used", config={}, environment={})
     (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "demo.yaml").write_text("task: arithmetic\ntraining: {per_device_train_batch_size: 512}\n")
     code, _, err = fipo(*arguments, cwd=tmp_path)
     assert code == 1
     assert "Traceback" not in err
@@ -136,6 +140,34 @@ def test_a_killed_run_resumes_to_the_same_numbers(recipe, tmp_path):
     )
     assert len(left) == 5
     assert left == right
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_one_line_and_leaves_a_run_to_continue(recipe, tmp_path):
+    out = tmp_path / "run"
+    process = start("train", "--recipe", recipe, "--out", str(out), "rollouts=500", "save_rollouts=1", *TINY)
+    deadline = time.monotonic() + 200
+    while len(RunFolder(out).metrics()) < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert err.strip().splitlines()[-1].startswith("error: interrupted")
+    assert "Traceback" not in err
+    assert RunFolder.open(out).read_json("run.json")["status"] == "interrupted"
+    assert RunFolder(out).last_checkpoint() is not None
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_as_it_is(recipe, tmp_path):
+    out = tmp_path / "run"
+    assert fipo("train", "--recipe", recipe, "--out", str(out), "rollouts=2", *TINY)[0] == 0
+    before = {path.name: path.read_bytes() for path in (out / "metrics.jsonl", out / "model" / "model.safetensors")}
+    code, _, err = fipo("train", "--resume", str(out))
+    assert code == 0, err
+    assert before == {
+        path.name: path.read_bytes() for path in (out / "metrics.jsonl", out / "model" / "model.safetensors")
+    }
 
 
 @pytest.mark.slow

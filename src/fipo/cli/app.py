@@ -8,6 +8,8 @@ from fipo import __version__
 from fipo.cli.demo import demo
 from fipo.cli.train import train
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="fipo",
     help="FIPO: per-token credit for reinforcement learning from verifiable rewards.",
@@ -38,9 +40,9 @@ def run_app() -> int:
     """Run the command line and give its exit code. Raises what the commands raise; Ctrl-C as KeyboardInterrupt."""
     command = typer.main.get_command(app)
     try:
-        return int(command.main(standalone_mode=False) or 0)
+        code = int(command.main(standalone_mode=False) or 0)
     except typer.Abort:
-        raise KeyboardInterrupt from None
+        code = INTERRUPTED
     except Exception as error:
         # Wrong flags: Typer's own message, without a traceback.
         if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):
@@ -49,3 +51,7 @@ def run_app() -> int:
 
         rich_format_error(error)  # type: ignore[arg-type]
         return int(error.exit_code)
+    if code == INTERRUPTED:
+        # Typer has turned Ctrl-C into an exit code without a word.
+        raise KeyboardInterrupt
+    return code

@@ -218,9 +218,9 @@ class FIPOTrainingConfig(GRPOConfig):
             "top_k": (0, math.inf),
             "seed": (0, 2**32 - 1),
         }
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:
-                raise FIPOError(f"{name}={getattr(self, name)} must be in [{low:g}, {high:g}]")
+        for name, (smallest, largest) in bounds.items():
+            if not smallest <= getattr(self, name) <= largest:
+                raise FIPOError(f"{name}={getattr(self, name)} must be in [{smallest:g}, {largest:g}]")
 
     def _refuse_unread_settings(self, accumulation: int) -> None:
         defaults = {f.name: f.default for f in dataclasses.fields(GRPOConfig)}
