@@ -363,6 +363,15 @@ def test_config_and_environment_are_written(make_trainer):
 
 
 def test_evaluation_with_a_data_set_still_works(make_trainer, problems):
-    trainer = make_trainer(rollouts=1, extra={"eval_dataset": problems.select(range(4))}, per_device_eval_batch_size=16)
+    """Also where a reward function has nothing to say about held-out rows, which TRL only warns of."""
+    training = [True]
+
+    def silent_in_evaluation(completions, **_):
+        return even_reward(completions) if training[0] else [None] * len(completions)
+
+    evaluated = {"eval_dataset": problems.select(range(4))}
+    trainer = make_trainer(reward=silent_in_evaluation, rollouts=1, extra=evaluated, per_device_eval_batch_size=16)
     trainer.train()
+    assert math.isfinite(trainer.evaluate()["eval_loss"])
+    training[0] = False
     assert math.isfinite(trainer.evaluate()["eval_loss"])

@@ -88,7 +88,8 @@ class FIPOTrainer(ResumableTrainer):
             prepare_vllm_on_cpu()
         super().__init__(model, functions, args=args, train_dataset=train_dataset, **kwargs)
         check_tokenizer(self.processing_class)
-        self.train_dataset: Any = prepare_prompts(train_dataset, self.processing_class, args)
+        # TRL makes a placeholder where an environment owns the prompts.
+        self.train_dataset: Any = prepare_prompts(vars(self)["train_dataset"], self.processing_class, args)
 
         self.loss_config = args.loss_config
         self._window = MetricWindow()
@@ -185,19 +186,20 @@ class FIPOTrainer(ResumableTrainer):
         def score() -> Tensor:
             return super(FIPOTrainer, self)._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
-        rewards = self._rollout.time("reward", score) if self.model.training else score()
+        if not self.model.training:
+            return score()
+        rewards = self._rollout.time("reward", score)
         unscored = torch.isnan(rewards).all(dim=1)
         if unscored.any():
             row = int(unscored.nonzero()[0])
             raise FIPOError(f"no reward function scored sample {row}: each response needs at least one reward")
-        if self.model.training:
-            end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-            lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
-            truncated = torch.tensor([ids[-1] not in end_tokens for ids in completion_ids_list], device=rewards.device)
-            self._rollout.lengths.append(self.accelerator.gather(lengths).cpu())
-            self._rollout.truncated.append(self.accelerator.gather(truncated).cpu())
-            self._rollout.rewards.append(rewards)
-            self._rollout.texts = (prompts, completions)
+        end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        lengths = torch.tensor([len(ids) for ids in completion_ids_list], device=rewards.device)
+        truncated = torch.tensor([ids[-1] not in end_tokens for ids in completion_ids_list], device=rewards.device)
+        self._rollout.lengths.append(self.accelerator.gather(lengths).cpu())
+        self._rollout.truncated.append(self.accelerator.gather(truncated).cpu())
+        self._rollout.rewards.append(rewards)
+        self._rollout.texts = (prompts, completions)
         return rewards
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -264,9 +266,11 @@ class FIPOTrainer(ResumableTrainer):
         if norm is None:
             return None
         value = torch.as_tensor(norm.item() if isinstance(norm, Tensor) else norm)
-        if not torch.isfinite(value):
+        finite = bool(torch.isfinite(value))
+        # In fp16 the gradient scaler skips such an update and goes on with a smaller scale.
+        if not finite and self.accelerator.scaler is None:
             raise NonFiniteLossError(self._describe_failure(value, "gradient norm"))
-        self._window.mean("actor/grad_norm", value)
+        self._window.mean("actor/grad_norm", value, float(finite))
         return norm
 
     def _describe_failure(self, value: Tensor, name: str, broken: str = "") -> str:
