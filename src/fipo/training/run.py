@@ -33,6 +33,9 @@ def train_from_recipe(
     if resume and not RunFolder.holds_run(out):
         raise FIPOError(f"{out} holds no run to resume")
     trainer = build_trainer(recipe, out, resume=resume, callbacks=[*callbacks, WriteRecipe(recipe, folder)])
+    if not resume and trainer.accelerator.is_main_process:
+        # Before the run exists: one that is cut off at once must not be left without its recipe.
+        write_recipe(recipe, folder)
 
     def train_and_save() -> None:
         trainer.train(resume_from_checkpoint=resume)
@@ -50,8 +53,13 @@ def train_from_recipe(
     return folder
 
 
+def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
+    """Leave `recipe.yaml` in the run folder."""
+    folder.write_text(RECIPE_FILE, yaml.safe_dump(recipe.as_dict(), sort_keys=False))
+
+
 class WriteRecipe(TrainerCallback):
-    """Leaves the recipe in the run folder once training has begun: a refused resume must not change it."""
+    """Brings the recipe up to date once training has begun: a refused resume must not change it."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe = recipe
@@ -60,7 +68,7 @@ class WriteRecipe(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write `recipe.yaml`."""
         if state.is_world_process_zero:
-            self.folder.write_text(RECIPE_FILE, yaml.safe_dump(self.recipe.as_dict(), sort_keys=False))
+            write_recipe(self.recipe, self.folder)
 
 
 def recipe_of_run(out: str | Path, overrides: Sequence[str] = (), named: Mapping[str, Any] | None = None) -> Recipe:
