@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -56,4 +57,5 @@ def train(
     from fipo.training.run import train_from_recipe
 
     folder = train_from_recipe(plan, out, resume=resume is not None, callbacks=[TrainingProgress()])
-    typer.echo(f"run folder: {folder.path}")
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(f"run folder: {folder.path}")

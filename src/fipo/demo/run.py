@@ -50,17 +50,11 @@ def run_demo(
         "Reinforcement learning gives it one bit per response: right or wrong."
     )
     console.print(f"{len(algorithms)} x {size.rollouts} rollout batches, seed {seed}, into {out}\n", style="dim")
-    recipe = demo_recipe(size.rollouts, seed)
     evaluations = {"base": _evaluate("base", base_model_path(), problems, size, seed, console)}
     console.print("[bold]The base model answers[/] (sampled at temperature 1)")
     show_answers(console, problems, evaluations["base"], prefer_aha=False)
 
-    threads = threads_per_run(len(algorithms))
-    console.print(f"\n[bold]Training[/] {' and '.join(name.upper() for name in algorithms)} at the same time")
-    runs: list[ChildRun] = []
-    with ended_with_us(runs):
-        runs += [ChildRun.start(name, recipe, out, threads=threads) for name in algorithms]
-        TrainingDisplay(console, size.rollouts).follow(runs)
+    runs = _train(demo_recipe(size.rollouts, seed), algorithms, out, size, console)
     trained_seconds = time.perf_counter() - started
 
     console.print()
@@ -74,11 +68,9 @@ def run_demo(
     summary = _summary(size, seed, evaluations, metrics, started, trained_seconds)
     write_json_atomically(out / "summary.json", summary)
 
-    last = evaluations[algorithms[-1]]
-    console.print(
-        f"[bold]The {algorithms[-1].upper()} model answers[/] (sampled; if it ever corrects itself, that comes first)"
-    )
-    show_answers(console, problems, last, prefer_aha=True)
+    name = algorithms[-1]
+    console.print(f"[bold]The {name.upper()} model answers[/] (sampled; if it ever corrects itself, that comes first)")
+    show_answers(console, problems, evaluations[name], prefer_aha=True)
     console.print()
     print_table(console, summary)
     for line in summary["statements"]:
@@ -89,6 +81,20 @@ def run_demo(
         soft_wrap=True,
     )
     return summary
+
+
+def _train(
+    recipe: dict[str, Any], algorithms: Sequence[str], out: Path, size: DemoSize, console: Console
+) -> list[ChildRun]:
+    """One process per algorithm, shown until all have ended."""
+    together = " at the same time" if len(algorithms) > 1 else ""
+    console.print(f"\n[bold]Training[/] {' and '.join(name.upper() for name in algorithms)}{together}")
+    threads = threads_per_run(len(algorithms))
+    runs: list[ChildRun] = []
+    with ended_with_us(runs):
+        runs += [ChildRun.start(name, recipe, out, threads=threads) for name in algorithms]
+        TrainingDisplay(console, size.rollouts).follow(runs)
+    return runs
 
 
 def _make_folder(out: Path) -> None:

@@ -77,7 +77,7 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     results: Mapping[str, Mapping[str, Any]] = summary["results"]
     first = next(iter(results.values()))
     title = f"{first['problems']} held-out problems, % with 95 % intervals"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("model", no_wrap=True)
     for heading in ("greedy", f"avg@{first['k']}", "length", "aha", "oops", "f"):
         table.add_column(heading, justify="right", no_wrap=True)
