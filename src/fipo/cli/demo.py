@@ -27,12 +27,13 @@ def demo(
     """Train the shipped base model with DAPO and FIPO on two CPU cores, measure both, and show what happened."""
     import dataclasses
 
-    names = list(dict.fromkeys(algorithm or ["dapo", "fipo"]))
+    from fipo.demo.settings import ALGORITHMS, FULL, QUICK
+
+    names = list(dict.fromkeys(algorithm or ALGORITHMS))
     for name in names:
         if name not in KNOWN:
             raise FIPOError(f"--algorithm {name!r} must be one of {', '.join(KNOWN)}{nearest(name, KNOWN)}")
     from fipo.demo.run import run_demo
-    from fipo.demo.settings import FULL, QUICK
 
     size = QUICK if quick else FULL
     if steps is not None:

@@ -95,12 +95,16 @@ class TrainingDisplay:
             Text(sparkline(length, 0.0, max(length)), style="cyan"),
             f"{length[-1]:.0f}",
             _weight(rows[-1]),
-            f"{int(left) // 60}:{int(left) % 60:02d}",
+            clock(left),
         ]
 
     def _elapsed(self) -> str:
-        seconds = int(time.perf_counter() - self.started)
-        return f"{seconds // 60}:{seconds % 60:02d} gone"
+        return f"{clock(time.perf_counter() - self.started)} gone"
+
+
+def clock(seconds: float) -> str:
+    """`2:03`."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def _weight(row: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,8 +148,3 @@ def _summary(
         "seconds": {"training_ended": trained_seconds, "total": time.perf_counter() - started},
         "environment": describe_environment(),
     }
-
-
-def read_summary(out: Path) -> dict[str, Any]:
-    """The summary of a finished demo."""
-    return json.loads((out / "summary.json").read_text(encoding="utf-8"))

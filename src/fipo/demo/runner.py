@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,9 @@ import yaml
 
 from fipo.errors import FIPOError
 from fipo.runs import RunFolder
+
+# Windows has no SIGHUP.
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass
@@ -53,10 +55,7 @@ class ChildRun:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rollout steps made so far."""
-        try:
-            return self.folder.metrics()
-        except (OSError, json.JSONDecodeError):
-            return []
+        return self.folder.metrics()
 
     @property
     def running(self) -> bool:
@@ -92,21 +91,15 @@ def ended_with_us(runs: Sequence[ChildRun]) -> Iterator[None]:
     def leave(number: int, _: Any) -> None:
         raise SystemExit(128 + number)
 
-    previous = {number: signal.signal(number, leave) for number in _ENDING if threading_is_main()}
+    # Only the main thread may set handlers.
+    numbers = ENDING_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    previous = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
         stop_all(runs)
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-
-def threading_is_main() -> bool:
-    """Whether signal handlers may be set here."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def threads_per_run(runs: int) -> int:

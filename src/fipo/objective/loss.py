@@ -82,25 +82,7 @@ def fipo_loss(
     log_ratio = shift.clamp(-config.log_ratio_clamp, config.log_ratio_clamp)
     ratio = log_ratio.exp()
 
-    future = future_kl(
-        log_ratio,
-        mask,
-        config.half_life,
-        config.clip_ratio_c if config.filter_extremes else None,
-        start=config.start,
-        window=config.window,
-        average=config.average,
-        log_ratio_clamp=config.log_ratio_clamp,
-    )
-    weights = influence_weights(
-        future,
-        ratio.detach(),
-        advantages,
-        clip_low=config.influence_clip_low,
-        clip_high=config.influence_clip_high,
-        safety_ratio=config.safety_ratio,
-        safety_range=config.safety_range,
-    )
+    future, weights = _token_credit(log_ratio, ratio.detach(), advantages, mask, config)
     surrogate = clipped_surrogate(ratio, advantages * weights, config)
     token_loss = surrogate.token_loss
     if rollout_is_weights is not None:
@@ -118,6 +100,32 @@ def fipo_loss(
             "positive": (inside & (advantages > 0)).sum(),
         }
     return FIPOLossOutput(loss, metrics, future, weights, counts)
+
+
+def _token_credit(
+    log_ratio: Tensor, ratio: Tensor, advantages: Tensor, mask: Tensor, config: FIPOLossConfig
+) -> tuple[Tensor, Tensor]:
+    """FutureKL_t and f_t, (B, T) each, detached."""
+    future = future_kl(
+        log_ratio,
+        mask,
+        config.half_life,
+        config.clip_ratio_c if config.filter_extremes else None,
+        start=config.start,
+        window=config.window,
+        average=config.average,
+        log_ratio_clamp=config.log_ratio_clamp,
+    )
+    weights = influence_weights(
+        future,
+        ratio,
+        advantages,
+        clip_low=config.influence_clip_low,
+        clip_high=config.influence_clip_high,
+        safety_ratio=config.safety_ratio,
+        safety_range=config.safety_range,
+    )
+    return future, weights
 
 
 def _step_metrics(

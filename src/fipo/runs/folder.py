@@ -23,6 +23,7 @@ SAMPLES_FILE = "samples.jsonl"
 CHECKPOINT_PREFIX = "checkpoint-"
 # Written last into a checkpoint: one without it was cut off while it was being saved.
 CHECKPOINT_STATE_FILE = "fipo_state.json"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RunFolder:
@@ -168,7 +169,7 @@ def checkpoint_number(path: Path) -> int:
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether `error`, or what caused it, is the disk being full, in the words of the libraries that write."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         text = str(error)
         if any(sign in text for sign in ("No space left on device", "os error 28", "PytorchStreamWriter failed")):
@@ -207,7 +208,7 @@ def _clear_disk_errors(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise FIPOError(f"no disk space left to write {file}: free some, then continue with --resume") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise FIPOError(f"cannot write {file}: {error.strerror}") from None

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fipo.errors import FIPOError, nearest
 from fipo.training.config import FIPOTrainingConfig
+from fipo.training.rewards import overlong_penalty
 
 PROMPT_COLUMN = "prompt"
-OVERLONG_PENALTY = "overlong_penalty"
 
 
 def check_dataset(dataset: Any, args: FIPOTrainingConfig, *, owns_prompts: bool = False) -> None:
@@ -98,7 +98,7 @@ def prompt_length(tokenizer: Any, prompt: Any, template_options: Any = None) -> 
 def decisive_reward(wanted: str | None, names: Sequence[str]) -> int:
     """Index of the reward function that dynamic sampling looks at: the one named, or the first that is no penalty."""
     if wanted is None:
-        return next((index for index, name in enumerate(names) if name != OVERLONG_PENALTY), 0)
+        return next((index for index, name in enumerate(names) if name != overlong_penalty.__name__), 0)
     if wanted not in names:
         raise FIPOError(
             f"dynamic_sampling_reward={wanted!r} must be one of the reward functions {', '.join(names)}"

@@ -61,8 +61,10 @@ class Recipe:
         return dataclasses.asdict(self)
 
 
-TRAINING_TYPES = {f.name: f.type for f in dataclasses.fields(FIPOTrainingConfig) if f.init and f.name != "output_dir"}
-SECTIONS = {"data": DataRecipe, "training": None, "lora": None}
+_HINTS = typing.get_type_hints(FIPOTrainingConfig)
+TRAINING_TYPES = {
+    f.name: _HINTS[f.name] for f in dataclasses.fields(FIPOTrainingConfig) if f.init and f.name != "output_dir"
+}
 
 
 def load_recipe(
@@ -119,11 +121,7 @@ def _training_value(key: str, value: Any) -> Any:
         raise FIPOError(f"training.{key} would be written into the run folder: set the variable HF_TOKEN instead")
     if key not in TRAINING_TYPES:
         raise FIPOError(f"unknown key training.{key}{nearest(key, TRAINING_TYPES)}")
-    return _typed(f"training.{key}", value, _hints()[key])
-
-
-def _hints() -> dict[str, Any]:
-    return typing.get_type_hints(FIPOTrainingConfig)
+    return _typed(f"training.{key}", value, TRAINING_TYPES[key])
 
 
 def _typed(name: str, value: Any, expected: Any) -> Any:
