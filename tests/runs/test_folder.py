@@ -11,7 +11,7 @@ import pytest
 
 from fipo.errors import FIPOError
 from fipo.runs import SCHEMA_VERSION, RunFolder, describe_environment
-from fipo.runs.folder import is_disk_full
+from fipo.runs.files import is_disk_full
 
 
 @pytest.fixture

@@ -116,11 +116,11 @@ def test_what_is_missing_is_named(qwen, problems, tmp_path):
         build_trainer(parse_recipe({"data": {"source": str(problems)}}), out)
     with pytest.raises(FIPOError, match="no training data: give --data"):
         build_trainer(parse_recipe({"model": str(qwen)}), out)
-    with pytest.raises(FIPOError, match=r"model \./nowhere is not a folder"):
+    with pytest.raises(FIPOError, match=r"model \./nowhere: does not exist"):
         build_trainer(recipe(Path("nowhere"), problems, model="./nowhere"), out)
     empty = tmp_path / "empty-model"
     empty.mkdir()
-    with pytest.raises(FIPOError, match="cannot load the tokenizer of folder"):
+    with pytest.raises(FIPOError, match="empty-model holds no model"):
         build_trainer(recipe(empty, problems), out)
     assert not out.exists()
 

