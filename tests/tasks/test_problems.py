@@ -314,10 +314,10 @@ def test_hub_ids_and_their_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_packages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    assert "needs datasets; install fipo[train]" in message_of("org/name")
+    assert "needs datasets; install fipo[eval]" in message_of("org/name")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "a.parquet").touch()
-    assert "needs pyarrow; install fipo[train]" in message_of(tmp_path / "a.parquet")
+    assert "needs pyarrow; install fipo[eval]" in message_of(tmp_path / "a.parquet")
 
 
 json_values = st.recursive(

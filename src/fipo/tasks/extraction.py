@@ -7,37 +7,58 @@ import re
 TAIL_CHARS = 20_000
 """Characters at the end of a response that are searched; the final answer of a longer one stands there too."""
 
+_THINKING_ENDS = "</think>"
 _BRACES = re.compile(r"\\{1,2}(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
-_ANSWER_LABEL = re.compile(r"\banswer[*_ \t]{0,8}[:：]", re.IGNORECASE)
+_ANSWER_LABEL = re.compile(r"(?<![A-Za-z0-9])answer(?:[ \t]{1,4}is)?[*_ \t}]{0,8}[:：]", re.IGNORECASE)
 _HASHES = re.compile(r"(?<!#)####(?!#)")
 _A_LABEL = re.compile(r"^[ \t]{0,8}A[:：]", re.MULTILINE)
 _NUMBER = re.compile(r"(?:(?<![\w.)])-)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)")
 _ONLY_MARKUP = re.compile(r"[\s*$`}\\\[\](){]*")
+# "Final Answer: The final answer is $5$. I hope it is correct." is how few-shot prompts for mathematics end.
+_SENTENCE = re.compile(r"(?:the )?(?:final )?answer is:?(?![a-z])", re.IGNORECASE)
+_SENTENCE_ENDS = "I hope it is correct"
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001))))
+# Each in one call, since one character a round would take quadratic time.
+_BEFORE, _AFTER = _SPACES + "*`", _SPACES + "*`.,;"
 # A label may stand alone, its value (perhaps in a display formula) a few lines below.
 _LINES_AFTER_LABEL = 5
+# A matrix is often written with one row a line.
+_LINES_OF_ENVIRONMENT = 20
 
 
 def extract_answer(response: str, *, allow_last_number: bool = False) -> str | None:
     r"""The final answer as written, without the label and the markup around it; `None` when there is none.
 
-    The first of these that the last `TAIL_CHARS` characters hold decides, always by its last occurrence:
+    What follows the last `</think>` decides when it holds an answer; else the whole text counts. The first of these
+    that the last `TAIL_CHARS` characters hold is taken, always by its last occurrence:
 
     1. `\boxed{...}` (or `\fbox`) with balanced braces that is not empty;
-    2. `Answer:` in any case, also `**Answer:**`; when the rest of its line is empty, one of the next lines counts;
+    2. `Answer:` or `answer is:` in any case, also `**Answer:**`; when the rest of its line is empty, one of the next
+       lines counts;
     3. `#### ...` (GSM8K);
     4. a line that starts with `A:`;
     5. with `allow_last_number`, the last number in the text.
     """
     tail = response[-TAIL_CHARS:]
-    boxed = _last_boxed(tail)
+    _, closed, final = tail.rpartition(_THINKING_ENDS)
+    if closed:
+        found = _extract(final, allow_last_number)
+        if found is not None:
+            return found
+    # A line ends there: what was thought does not run on into what follows.
+    return _extract(tail.replace(_THINKING_ENDS, "\n"), allow_last_number)
+
+
+def _extract(text: str, allow_last_number: bool) -> str | None:
+    boxed = _last_boxed(text)
     if boxed is not None:
         return boxed
     for label in (_ANSWER_LABEL, _HASHES, _A_LABEL):
-        value = _last_labelled(tail, label)
+        value = _last_labelled(text, label)
         if value is not None:
             return value
     if allow_last_number:
-        numbers = _NUMBER.findall(tail)
+        numbers = _NUMBER.findall(text)
         return numbers[-1].rstrip(",") if numbers else None
     return None
 
@@ -60,13 +81,52 @@ def _last_boxed(text: str) -> str | None:
 
 
 def _last_labelled(text: str, label: re.Pattern[str]) -> str | None:
-    ends = [found.end() for found in label.finditer(text)]
-    if not ends:
+    end = -1
+    for found in label.finditer(text):
+        end = found.end()
+    if end < 0:
         return None
-    for line in text[ends[-1] :].split("\n", _LINES_AFTER_LABEL)[:_LINES_AFTER_LABEL]:
+    lines = text[end:].split("\n", _LINES_AFTER_LABEL + _LINES_OF_ENVIRONMENT)
+    for number, line in enumerate(lines[:_LINES_AFTER_LABEL]):
         if not _ONLY_MARKUP.fullmatch(line):
-            return strip_markup(line.lstrip("#} \t"))
+            value = _closed_environment(line, lines[number + 1 : number + 1 + _LINES_OF_ENVIRONMENT])
+            return strip_markup(_answer_alone(_before_stray_brace(value.lstrip("#} \t"))))
     return None
+
+
+def _closed_environment(line: str, following: list[str]) -> str:
+    r"""`line`, with as many of the following lines as it takes to close its `\begin{...}`; unclosed, it stays alone."""
+    opened = line.count(r"\begin{") - line.count(r"\end{")
+    if opened <= 0:
+        return line
+    for count, other in enumerate(following, 1):
+        opened += other.count(r"\begin{") - other.count(r"\end{")
+        if opened <= 0:
+            return "\n".join([line, *following[:count]])
+    return line
+
+
+def _before_stray_brace(text: str) -> str:
+    r"""`text` up to a brace that it closes but does not open, as in `\text{Answer: 5}`."""
+    depth = 0
+    for token in _BRACES.finditer(text):
+        symbol = token.group()
+        if symbol == "}":
+            depth -= 1
+            if depth < 0:
+                return text[: token.start()]
+        elif symbol.endswith("{") and symbol != r"\{":
+            depth += 1
+    return text
+
+
+def _answer_alone(text: str) -> str:
+    """`text` without the sentence that some write around the value, if a value is left."""
+    stripped = text.lstrip("* ")
+    if found := _SENTENCE.match(stripped):
+        stripped = stripped[found.end() :]
+    stripped = stripped.partition(_SENTENCE_ENDS)[0]
+    return text if _ONLY_MARKUP.fullmatch(stripped) else stripped
 
 
 def strip_markup(text: str) -> str:
@@ -74,7 +134,7 @@ def strip_markup(text: str) -> str:
     previous = None
     while previous != text:
         previous = text
-        text = text.strip().lstrip("*`").rstrip("*`.,; \t\r\n")
+        text = text.lstrip(_BEFORE).rstrip(_AFTER)
         for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
             inside = text[len(left) : -len(right)]
             if text == left + inside + right and left not in inside:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fipo.errors import FIPOError
 from fipo.tasks.arithmetic import arithmetic_reward, grade_arithmetic, moment, parse_response
 
 WORDS = ["so", "wait", ":", "yes", "no", ".", "=", "a", "+3", "1", "2", "6", "12", "so6", "\n", "x"]
@@ -94,6 +95,13 @@ def test_reward_of_conversations() -> None:
         [],
     ]
     assert arithmetic_reward(completions, ["6"] * 4) == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_reward_is_that_of_the_last_reply_and_names_what_is_none() -> None:
+    asked = [{"role": "user", "content": "so 6 ."}, {"role": "assistant", "content": "so 4 ."}]
+    assert arithmetic_reward([asked, asked[:1]], ["4", "6"]) == [1.0, 0.0]
+    with pytest.raises(FIPOError, match="completion 1 is neither text nor a list of chat messages, but int 6"):
+        arithmetic_reward(["so 6 .", 6], ["6", "6"])  # type: ignore[list-item]
 
 
 def test_reward_refuses_a_missing_answer() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fipo.tasks.arithmetic.corpus import Document, Mixture, sample_document
-from fipo.tasks.arithmetic.problem import Problem, generate_problems, sample_problem
+from fipo.tasks.arithmetic.problem import Problem, generate_problems, held_out_problems, sample_problem
 from fipo.tasks.arithmetic.verify import (
     ParsedResponse,
     arithmetic_reward,
@@ -31,6 +31,7 @@ __all__ = [
     "build_tokenizer",
     "generate_problems",
     "grade_arithmetic",
+    "held_out_problems",
     "moment",
     "parse_response",
     "sample_document",

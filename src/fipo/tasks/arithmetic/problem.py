@@ -27,6 +27,8 @@ OPERATIONS = tuple(
 )
 # One prompt in this many belongs to the test split.
 TEST_ONE_IN = 8
+# Problems to evaluate on are the same whatever the seed of a training, so that evaluations can be compared.
+HELD_OUT_SEED = 1
 
 
 def apply_operation(value: int, operation: str) -> int:
@@ -115,3 +117,8 @@ def generate_problems(n: int, *, seed: int, split: Split) -> list[Problem]:
     while len(problems) < n:
         problems[sample_split_problem(rng, split)] = None
     return list(problems)
+
+
+def held_out_problems(n: int) -> list[Problem]:
+    """The first `n` problems that every evaluation of the task uses; no training sees them."""
+    return generate_problems(n, seed=HELD_OUT_SEED, split="test")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fipo.tasks.completions import completion_text
+
 Moment = Literal["aha", "oops", "none"]
 
 _ANSWER = re.compile(r"(?<!\S)so\s+([0-9])(?=\s|\.|$)")
@@ -47,12 +49,6 @@ def grade_arithmetic(response: str, answer: str) -> bool:
     return final is not None and str(final) == answer.strip()
 
 
-def _text(completion: str | Sequence[dict[str, Any]]) -> str:
-    if isinstance(completion, str):
-        return completion
-    return " ".join(str(message.get("content") or "") for message in completion)
-
-
 def arithmetic_reward(
     completions: Sequence[str | Sequence[dict[str, Any]]], answer: Sequence[str], **kwargs: Any
 ) -> list[float]:
@@ -62,7 +58,8 @@ def arithmetic_reward(
     Raises ValueError where the two differ in length.
     """
     return [
-        float(grade_arithmetic(_text(completion), truth)) for completion, truth in zip(completions, answer, strict=True)
+        float(grade_arithmetic(completion_text(completion, index), truth))
+        for index, (completion, truth) in enumerate(zip(completions, answer, strict=True))
     ]
 
 
