@@ -42,7 +42,7 @@ def test_a_run_without_a_model_says_so(tmp_path):
 
 
 def test_a_folder_of_runs_names_them(run):
-    with pytest.raises(FIPOError, match="there are runs in it: .*first"):
+    with pytest.raises(FIPOError, match=r"there are runs in it: .*first"):
         resolve_model(str(run.path.parent))
 
 
@@ -104,6 +104,8 @@ def test_an_unknown_hub_model_brings_the_nearest_downloaded_one(monkeypatch):
 
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", refuse)
     monkeypatch.setattr("fipo.models._cached_models", lambda: ["Qwen/Qwen2.5-0.5B", "Qwen/Qwen3-4B-Base"])
-    with pytest.raises(FIPOError, match=r"did you mean 'Qwen/Qwen2\.5-0\.5B'.*check the name and the network") as caught:
+    with pytest.raises(
+        FIPOError, match=r"did you mean 'Qwen/Qwen2\.5-0\.5B'.*check the name and the network"
+    ) as caught:
         load_tokenizer("Qwen/Qwen2.5-05B")
     assert "\n" not in str(caught.value)

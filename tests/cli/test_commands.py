@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +11,8 @@ pytest.importorskip("typer", reason="the command line needs the extra [cli]")
 pytest.importorskip("trl", reason="the trainer needs the extra [train]")
 
 from fipo.runs import RunFolder
+from tests.cli.command import fipo, start
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     "prompts_per_rollout=4",
     "num_generations=4",
@@ -29,25 +25,6 @@ TINY = [
     "lr_scheduler_type=constant",
     "use_cpu=true",
 ]
-
-
-def start(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "fipo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=cwd,
-    )
-
-
-def fipo(*arguments: str, cwd: Path | None = None) -> tuple[int, str, str]:
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from fipo.evaluation import Response
 
 
 def responses(*texts: str) -> list[Response]:
-    return [Response(text, len(text.split()) + 1, truncated=text.endswith("so")) for text in texts]
+    return [Response(text, len(text.split()) + 1, "length" if text.endswith("so") else "stop") for text in texts]
 
 
 def test_figures_of_hand_written_responses() -> None:

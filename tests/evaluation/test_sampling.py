@@ -10,6 +10,7 @@ pytest.importorskip("transformers", reason="sampling needs the extra [train]")
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from fipo.evaluation import sample_responses
+from fipo.evaluation.sampling import request_seed
 from fipo.tasks.arithmetic import base_model_path, generate_problems
 
 
@@ -51,8 +52,9 @@ def test_lengths_count_the_end_token_and_truncation_is_marked(base, prompts):
 
 def test_progress_is_reported_in_responses(base, prompts):
     seen = []
-    sample_responses(*base, prompts, n=2, max_new_tokens=5, batch_size=6, on_batch=lambda *pair: seen.append(pair))
-    assert seen == [(6, 14), (12, 14), (14, 14)]
+    sample_responses(*base, prompts, n=2, max_new_tokens=5, batch_size=6, on_finished=lambda *pair: seen.append(pair))
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (14, 14)
 
 
 def test_the_model_keeps_its_mode(base, prompts):
@@ -61,3 +63,16 @@ def test_the_model_keeps_its_mode(base, prompts):
     sample_responses(model, tokenizer, prompts[:1], max_new_tokens=3)
     assert model.training
     model.eval()
+
+
+def test_seeds_differ_by_evaluation_problem_and_sample_and_never_change():
+    seeds = {
+        request_seed(seed, problem, sample)
+        for seed in range(10)
+        for problem in ("1", "2", "11", "a\ud800")
+        for sample in range(32)
+    }
+    assert len(seeds) == 10 * 4 * 32
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    # Written down: another value would make half-done evaluations mix two kinds of seeds.
+    assert request_seed(0, "aime24-1", 3) == 247195207

@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from fipo import __version__
+from fipo.cli.compare import compare
 from fipo.cli.demo import demo
+from fipo.cli.evaluate import evaluate
 from fipo.cli.train import train
 
 INTERRUPTED = 130
@@ -19,6 +21,8 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(train)
+app.command("eval")(evaluate)
+app.command()(compare)
 
 
 def _show_version(wanted: bool) -> None:

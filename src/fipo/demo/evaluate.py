@@ -12,9 +12,6 @@ from fipo.demo.measure import Measurement, measure_responses
 from fipo.evaluation import Estimate, Response, avg_at_k, sample_responses
 from fipo.tasks.arithmetic import Problem, grade_arithmetic, moment
 
-# Held-out problems are drawn with this seed whatever the training seed, so that runs can be compared.
-PROBLEM_SEED = 1
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -77,7 +74,7 @@ def evaluate_model(
         prompts,
         temperature=0.0,
         max_new_tokens=max_new_tokens,
-        on_batch=lambda done, _: report(done, _, before=0),
+        on_finished=lambda done, _: report(done, _, before=0),
     )
     sampled = sample_responses(
         model,
@@ -86,7 +83,7 @@ def evaluate_model(
         n=samples,
         max_new_tokens=max_new_tokens,
         seed=seed,
-        on_batch=lambda done, _: report(done, _, before=len(prompts)),
+        on_finished=lambda done, _: report(done, _, before=len(prompts)),
     )
     return summarise(problems, [group[0] for group in greedy], sampled)
 

@@ -11,17 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fipo.demo.display import TrainingDisplay
-from fipo.demo.evaluate import PROBLEM_SEED, Evaluation, evaluate_model, write_responses
+from fipo.demo.evaluate import Evaluation, evaluate_model, write_responses
 from fipo.demo.runner import ChildRun, ended_with_us, threads_per_run
 from fipo.demo.settings import MAX_RESPONSE, DemoSize, demo_recipe
 from fipo.demo.summary import comparison, print_table, show_answers
 from fipo.errors import FIPOError
 from fipo.report.curves import draw_curves
 from fipo.runs import describe_environment
-from fipo.runs.folder import write_json_atomically
-from fipo.tasks.arithmetic import Problem, base_model_path, generate_problems
-
-MODEL = "model"
+from fipo.runs.files import write_json_atomically
+from fipo.runs.folder import MODEL_FOLDER
+from fipo.tasks.arithmetic import Problem, base_model_path, held_out_problems
 
 
 def run_demo(
@@ -42,7 +41,7 @@ def run_demo(
     console = console or Console()
     started = time.perf_counter()
     _make_folder(out)
-    problems = generate_problems(size.problems, seed=PROBLEM_SEED, split="test")
+    problems = held_out_problems(size.problems)
     console.print(
         "[bold]FIPO demo[/]: a 0.13M-parameter language model follows a value modulo 10 through a chain of "
         "operations. Its pretraining text holds few worked solutions, so that it mostly blurts answers out. "
@@ -58,7 +57,7 @@ def run_demo(
 
     console.print()
     for run in runs:
-        evaluations[run.name] = _evaluate(run.name, run.folder.path / MODEL, problems, size, seed, console)
+        evaluations[run.name] = _evaluate(run.name, run.folder.path / MODEL_FOLDER, problems, size, seed, console)
     metrics = {run.name: run.metrics() for run in runs}
     for name, evaluation in evaluations.items():
         write_responses(out / "evaluation" / f"{name}.jsonl", problems, evaluation)

@@ -1,84 +1,120 @@
-"""Accuracy with intervals: how sure a number from a few problems and samples is."""
+"""Accuracy with intervals: how sure a number from a few problems and samples is.
+
+Each metric gives every problem one value; the interval is that of `estimate_mean` over these values and speaks of
+other problems of the same kind. `repeat_interval` speaks of the same problems, sampled again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from fipo.errors import FIPOError
+from fipo.evaluation.intervals import Estimate, estimate_mean, score_interval, share, unseen_share
+from fipo.evaluation.tables import Classes, Correct, check_k, correct_table
+from fipo.evaluation.voting import majority_values
 
-CONFIDENCE = 0.95
-RESAMPLES = 10_000
+__all__ = [
+    "Estimate",
+    "avg_at_k",
+    "avg_values",
+    "cons_at_k",
+    "estimate_mean",
+    "maj_at_k",
+    "majority_values",
+    "pass_at_k",
+    "pass_values",
+    "repeat_interval",
+    "share",
+]
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def avg_at_k(correct: Sequence[Sequence[bool]], *, seed: int = 0) -> Estimate:
+def avg_at_k(correct: Correct) -> Estimate:
     """avg@k: the mean over problems of the share of right samples.
-
-    The interval is a percentile bootstrap over problems. A problem's share already carries the noise of its samples;
-    drawing them again would count that noise twice.
 
     Args:
         correct: per problem, one bool per sample; every problem has the same number k ≥ 1.
-        seed: of the resampling.
 
     Raises:
         FIPOError: no problems, or problems with different numbers of samples.
     """
-    return _estimate(_table(correct).mean(axis=1), seed)
+    return estimate_mean(avg_values(correct))
 
 
-def paired_difference(
-    correct: Sequence[Sequence[bool]], reference: Sequence[Sequence[bool]], *, seed: int = 0
-) -> Estimate:
-    """avg@k of `correct` minus avg@k of `reference` on the same problems; bootstrap as in `avg_at_k`, paired.
+def pass_at_k(correct: Correct, k: int) -> Estimate:
+    """pass@k: the chance that at least one of k samples is right, mean over problems; see `pass_values`."""
+    return estimate_mean(pass_values(correct, k))
 
-    The interval speaks of problems and samples only: two training runs also differ by their seeds.
+
+def maj_at_k(correct: Correct, classes: Classes, k: int, *, seed: int = 0) -> Estimate:
+    """maj@k: the expected result of a majority vote of k samples, mean over problems; see `majority_values`."""
+    return estimate_mean(majority_values(correct, classes, k, seed=seed))
+
+
+def cons_at_k(correct: Correct, classes: Classes) -> Estimate:
+    """cons@k: the majority vote of all k samples, mean over problems; ties and silence as in `majority_values`."""
+    return maj_at_k(correct, classes, correct_table(correct).shape[1])
+
+
+def avg_values(correct: Correct) -> np.ndarray:
+    """Per problem, the share of right samples; (N,) float64."""
+    return correct_table(correct).mean(axis=1)
+
+
+def pass_values(correct: Correct, k: int) -> np.ndarray:
+    """Per problem, 1 - C(n-c, k) / C(n, k): the unbiased estimate of pass@k from n samples, c of them right.
+
+    Chen et al. 2021, "Evaluating large language models trained on code"; as there, the fraction is a product of
+    factors 1 - k/i, which neither overflows nor cancels.
+
+    Args:
+        correct: per problem, one bool per sample; (N, n).
+        k: samples allowed, 1 to n.
+
+    Returns:
+        (N,) float64 in [0, 1].
+
+    Raises:
+        FIPOError: k outside 1 to n, or a table without an accuracy.
     """
-    ours, theirs = _table(correct), _table(reference)
-    if len(ours) != len(theirs):
-        raise FIPOError(f"cannot pair {len(ours)} problems with {len(theirs)}: both must be the same problems")
-    gaps = ours.mean(axis=1) - theirs.mean(axis=1)
-    return _estimate(gaps, seed)
+    table = correct_table(correct)
+    samples = table.shape[1]
+    check_k(k, samples)
+    # Entry c: all k miss the c right ones. The factor of i = k is exactly 0, so those after it do not matter.
+    factors = 1.0 - k / np.arange(samples, 0, -1)
+    missed = np.concatenate([[1.0], np.cumprod(factors)])
+    return 1.0 - missed[table.sum(axis=1)]
 
 
-def share(successes: int, total: int) -> Estimate:
-    """A share with its Wilson interval; `total` ≥ 1."""
-    if total < 1:
-        raise FIPOError("a share needs at least one observation")
-    z = 1.959963984540054
-    value = successes / total
-    scale = 1 + z * z / total
-    center = (value + z * z / (2 * total)) / scale
-    half = z * np.sqrt(value * (1 - value) / total + z * z / (4 * total * total)) / scale
-    return Estimate(value, float(max(0.0, center - half)), float(min(1.0, center + half)))
+def repeat_interval(correct: Correct) -> Estimate:
+    """avg@k with the interval for these very problems: what sampling them again and again would settle on.
 
+    The same value as `avg_at_k`, but problems are fixed and only samples are drawn: the variance is
+    Σ p(1-p)/(n-1) / N², the unbiased form of what resampling within problems gives, and the interval Wilson's with it
+    and with Satterthwaite's (1946) degrees of freedom. It is never wider than that of N·n coin flips, as many as
+    equally hard problems would be, and is just that where n = 1 says nothing about the spread within problems. A
+    second evaluation has noise of its own, so two of them differ by √2 times this spread.
 
-def _table(correct: Sequence[Sequence[bool]]) -> np.ndarray:
-    sizes = {len(row) for row in correct}
-    if not sizes or 0 in sizes:
-        raise FIPOError("an accuracy needs at least one problem with at least one sample")
-    if len(sizes) > 1:
-        raise FIPOError(f"every problem needs the same number of samples, found {sorted(sizes)}")
-    return np.asarray(correct, dtype=np.float64)
+    For avg@k alone: samples drawn from the samples repeat themselves, which leaves the mean as it is but lowers
+    pass@k and sharpens votes, the more so the nearer k is to n.
 
+    Args:
+        correct: per problem, one bool per sample; (N, n).
 
-def _estimate(values: np.ndarray, seed: int) -> Estimate:
-    """The mean of one value per problem, with its bootstrap interval over problems."""
-    rows = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[rows].mean(axis=1), [tail, 1 - tail])
-    return Estimate(float(values.mean()), float(low), float(high))
+    Raises:
+        FIPOError: no problems, or problems with different numbers of samples.
+    """
+    table = correct_table(correct)
+    problems, samples = table.shape
+    total = problems * samples
+    widest = share(int(table.sum()), total)
+    if samples == 1:
+        return widest
+    shares = table.mean(axis=1)
+    spreads = shares * (1 - shares) / (samples - 1)
+    variance = float(spreads.sum()) / problems**2
+    if variance <= 0:
+        # Nothing varied: up to this share of the samples, on either side, could have come out otherwise unseen.
+        part = unseen_share(total)
+        return Estimate(widest.value, max(0.0, widest.value - part), min(1.0, widest.value + part))
+    freedom = (samples - 1) * float(spreads.sum() ** 2 / (spreads**2).sum())
+    narrow = score_interval(widest.value, variance, units=total, freedom=freedom)
+    return Estimate(widest.value, max(widest.low, narrow.low), min(widest.high, narrow.high))
