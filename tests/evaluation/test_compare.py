@@ -112,6 +112,10 @@ def test_a_clear_difference_is_certain_and_a_small_one_is_not(make):
     unsure = compare_evaluations(first, small)["benchmarks"]["x"]["avg"]
     assert unsure["p_value"] == pytest.approx(0.5)
     assert unsure["difference"]["low"] < 0
+    assert unsure["needed"] > 30
+    assert sure["needed"] is None
+    seen = unsure["difference"]["value"]
+    assert unsure["needed"] == pytest.approx(30 * (unsure["detectable"] / seen) ** 2, abs=1)
 
 
 def test_what_else_differs_is_said(make):

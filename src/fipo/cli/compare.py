@@ -42,7 +42,7 @@ def _print(console: Any, comparison: dict[str, Any], problems: int) -> None:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
     for name, figures in comparison["benchmarks"].items():
         table = Table(title=f"{escape(name)}, {figures['problems']} problems", title_justify="left")
-        for heading in ("", "A", "B", "B − A, points", "p", "detectable"):
+        for heading in ("", "A", "B", "B − A, points", "p", "detectable", "needed"):
             table.add_column(heading, justify="left" if not heading else "right")
         for key, label in MEASURES.items():
             if key in figures:
@@ -54,8 +54,9 @@ def _print(console: Any, comparison: dict[str, Any], problems: int) -> None:
             )
     console.print(
         "[dim]95 % intervals over problems; p: sign-flip permutation test, two-sided, for each measure alone; "
-        "detectable: the smallest true difference that so many problems would show 4 times in 5. Both speak of these "
-        "two models, not of two ways to train: those also differ by their seeds.[/]"
+        "detectable: the smallest true difference that so many problems would show 4 times in 5; needed: problems that "
+        "would show the difference seen so often. All speak of these two models, not of two ways to train, which also "
+        "differ by their seeds.[/]"
     )
 
 
@@ -67,4 +68,5 @@ def _cells(entry: dict[str, Any]) -> list[str]:
         f"{100 * gap['value']:+.1f} [{100 * gap['low']:+.1f}, {100 * gap['high']:+.1f}]",
         f"{entry['p_value']:.3f}" if entry["p_value"] >= 0.001 else "< 0.001",
         f"{100 * entry['detectable']:.1f}",
+        f"{entry['needed']:,}" if entry["needed"] else "–",
     ]

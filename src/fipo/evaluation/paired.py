@@ -34,12 +34,15 @@ class Comparison:
         difference: mean difference with its interval, in [-1, 1].
         p_value: two-sided, of the sign-flip test.
         detectable: smallest true difference that so many problems would show (5 % level, 80 % power).
+        needed: problems, as spread as these, that would show a true difference as large as the one seen; None where
+            none was seen, or nothing varied.
         problems: compared.
     """
 
     difference: Estimate
     p_value: float
     detectable: float
+    needed: int | None
     problems: int
 
 
@@ -61,10 +64,14 @@ def compare_values(ours: Values, theirs: Values, *, seed: int = 0) -> Comparison
         FIPOError: different numbers of problems, none, or values outside [0, 1].
     """
     gaps = _gaps(ours, theirs)
+    difference = estimate_mean(gaps, bounds=(-1.0, 1.0))
+    seen = abs(difference.value)
+    varied = len(gaps) > 1 and float(np.ptp(gaps)) >= _ROUNDING
     return Comparison(
-        difference=estimate_mean(gaps, bounds=(-1.0, 1.0)),
+        difference=difference,
         p_value=sign_flip_p_value(gaps, seed=seed),
         detectable=detectable_difference(ours, theirs),
+        needed=problems_needed(ours, theirs, seen) if varied and seen > _ROUNDING else None,
         problems=len(gaps),
     )
 
