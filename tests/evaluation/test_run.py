@@ -182,6 +182,24 @@ def test_equal_answers_in_other_words_vote_together(tmp_path, use):
     assert figures["majority"]["5"]["value"] == 0
 
 
+def test_answers_are_grouped_once_and_again_only_when_they_change(tmp_path, mine, use, monkeypatch):
+    use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    first = evaluate(fake_settings(mine), tmp_path / "out")
+    votes = tmp_path / "out" / "votes.json"
+    whole = votes.read_text()
+
+    def refuse(answers):
+        raise AssertionError("grouped again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fipo.evaluation.summary.group_answers", refuse)
+        assert evaluate(fake_settings(mine), tmp_path / "out") == first
+    for broken in ("{", "[]", '{"digest": "other"}'):
+        votes.write_text(broken)
+        assert evaluate(fake_settings(mine), tmp_path / "out") == first
+        assert votes.read_text() == whole
+
+
 def test_one_response_per_problem_has_a_summary_too(tmp_path, mine, use):
     use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
     figures = evaluate(fake_settings(mine, n=1), tmp_path / "out")["benchmarks"]["mine"]

@@ -14,6 +14,7 @@ from fipo.evaluation.estimators import avg_values, estimate_mean, majority_value
 from fipo.evaluation.paired import compare_values
 from fipo.evaluation.records import Records, load_records
 from fipo.evaluation.summary import answer_classes
+from fipo.evaluation.tables import Classes
 from fipo.runs import EvaluationFolder
 from fipo.runs.base import CONFIG_FILE
 from fipo.runs.evaluation import ENGINE_FILE
@@ -54,7 +55,11 @@ def compare_evaluations(first: str | Path, second: str | Path) -> dict[str, Any]
         left_out = len(set(ours[name].ids) ^ set(theirs[name].ids))
         if left_out:
             notes.append(f"{name}: {left_out} problems that only one of them holds are left out")
-    values = {name: _values(*pair) for name, pair in pairs.items()}
+    votes = [answer_classes(folder, side) for folder, side in zip(folders, (ours, theirs))]
+    values = {
+        name: _values(pair, [_classes_of(pair[i], (ours, theirs)[i][name], votes[i][name]) for i in (0, 1)])
+        for name, pair in pairs.items()
+    }
     benchmarks = {name: _compare(values[name]) for name in common}
     for name, pair in pairs.items():
         benchmarks[name]["by_problem"] = _by_problem(*pair)
@@ -89,12 +94,19 @@ def _pair(left: Records, right: Records) -> tuple[Records, Records]:
     return left.choose([mine for mine, _ in shared]), right.choose([other for _, other in shared])
 
 
-def _values(left: Records, right: Records) -> dict[str, Pair]:
+def _classes_of(chosen: Records, table: Records, classes: Classes) -> Classes:
+    """The classes of the chosen problems, in their order."""
+    by_problem = dict(zip(table.ids, classes))
+    return [by_problem[problem] for problem in chosen.ids]
+
+
+def _values(pair: tuple[Records, Records], classes: Sequence[Classes]) -> dict[str, Pair]:
     """Per problem, for both."""
+    left, right = pair
     k = min(left.samples, right.samples)
     pairs = {"avg": (avg_values(left.correct), avg_values(right.correct))}
     if k > 1:
-        votes = [majority_values(side.correct, answer_classes(side), k) for side in (left, right)]
+        votes = [majority_values(side.correct, names, k) for side, names in zip(pair, classes)]
         pairs["majority"] = (votes[0], votes[1])
         pairs["pass"] = (pass_values(left.correct, k), pass_values(right.correct, k))
     return pairs

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from fipo.errors import FIPOError
 from fipo.evaluation.estimators import avg_at_k, maj_at_k, pass_at_k, repeat_interval
 from fipo.evaluation.lengths import accuracy_by_length, length_summary
 from fipo.evaluation.records import Records, load_records
 from fipo.evaluation.settings import parse_counts
 from fipo.runs import SCHEMA_VERSION, EvaluationFolder
 from fipo.runs.base import CONFIG_FILE
-from fipo.runs.evaluation import ENGINE_FILE
+from fipo.runs.evaluation import ENGINE_FILE, VOTES_FILE
 from fipo.tasks import group_answers
+
+# To be raised when answers are grouped by other rules, so that no old grouping is taken for a new one.
+GROUPING = 1
 
 
 def summarise(folder: EvaluationFolder, *, counts: Sequence[int] | None = None) -> dict[str, Any]:
@@ -29,6 +36,7 @@ def summarise(folder: EvaluationFolder, *, counts: Sequence[int] | None = None) 
     """
     config, engine = folder.read_json(CONFIG_FILE), folder.read_json(ENGINE_FILE)
     records = load_records(folder)
+    classes = answer_classes(folder, records)
     sampling = {key: config[key] for key in ("n", "temperature", "top_p", "seed")}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -36,15 +44,20 @@ def summarise(folder: EvaluationFolder, *, counts: Sequence[int] | None = None) 
         "engine": engine["name"],
         "sampling": {**sampling, "max_tokens": engine["max_tokens"]},
         "benchmarks": {
-            name: {"prompt_style": config["benchmarks"][name]["prompt_style"], **summarise_records(table, counts)}
+            name: {
+                "prompt_style": config["benchmarks"][name]["prompt_style"],
+                **summarise_records(table, classes[name], counts),
+            }
             for name, table in records.items()
         },
     }
 
 
-def summarise_records(records: Records, counts: Sequence[int] | None = None) -> dict[str, Any]:
-    """The figures of one data set."""
-    correct, classes = records.correct, answer_classes(records)
+def summarise_records(
+    records: Records, classes: Sequence[Sequence[int | None]], counts: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The figures of one data set; `classes` as from `answer_classes`."""
+    correct = records.correct
     # n always: it is cons@n and pass@n.
     ks = sorted({*(counts or parse_counts(None, records.samples)), records.samples})
     flat, truncated = correct.ravel(), records.truncated.ravel()
@@ -66,6 +79,22 @@ def summarise_records(records: Records, counts: Sequence[int] | None = None) -> 
     }
 
 
-def answer_classes(records: Records) -> list[list[int | None]]:
-    """(N, n) vote classes: equal answers of a problem have one number; None where there is no answer."""
-    return [group_answers([row["extracted"] for row in group]) for group in records.rows]
+def answer_classes(folder: EvaluationFolder, records: dict[str, Records]) -> dict[str, list[list[int | None]]]:
+    """Per data set, (N, n) vote classes: equal answers of a problem have one number; None where there is no answer.
+
+    Comparing unequal formulas takes minutes where there are many, so the classes are kept in `votes.json`, with a
+    digest of the answers that they belong to.
+    """
+    answers = {name: [[row["extracted"] for row in group] for group in table.rows] for name, table in records.items()}
+    ids = [table.ids for table in records.values()]
+    digest = hashlib.sha256(json.dumps([ids, answers, GROUPING]).encode()).hexdigest()
+    # Missing, broken or of other answers: it is made again.
+    with contextlib.suppress(FIPOError, KeyError):
+        kept = folder.read_json(VOTES_FILE)
+        if kept["digest"] == digest:
+            return kept["classes"]
+    classes = {name: [group_answers(group) for group in groups] for name, groups in answers.items()}
+    # An evaluation that is only compared may lie where nothing can be written.
+    with contextlib.suppress(FIPOError):
+        folder.write_json(VOTES_FILE, {"digest": digest, "classes": classes})
+    return classes

@@ -17,6 +17,7 @@ from fipo.runs.files import clear_disk_errors, json_line
 RESPONSES_FILE = "responses.jsonl"
 ENGINE_FILE = "engine.json"
 SUMMARY_FILE = "summary.json"
+VOTES_FILE = "votes.json"
 # A kill loses nothing that was handed to the system; a power cut may lose this many seconds.
 SYNC_SECONDS = 1.0
 

@@ -50,13 +50,16 @@ def write_text_atomically(file: Path, text: str) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON file. Raises `FIPOError` where it is missing or not JSON."""
+    """A JSON object from a file. Raises `FIPOError` where it is missing, not JSON, or something else than an object."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FIPOError(f"{file} is missing") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FIPOError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise FIPOError(f"{file} holds a {type(content).__name__}, not an object")
+    return content
 
 
 def json_line(row: dict[str, Any]) -> str:

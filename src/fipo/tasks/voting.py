@@ -16,7 +16,7 @@ from fipo.tasks.numerals import Number, read_number, same_number
 _OVERRUNS = 2
 
 
-def group_answers(answers: Sequence[str | None], *, timeout: float = TIME_LIMIT, limit: int = 64) -> list[int | None]:
+def group_answers(answers: Sequence[str | None], *, timeout: float = TIME_LIMIT, limit: int = 24) -> list[int | None]:
     r"""The class of each answer: equal answers share one; `None` for no answer.
 
     Arguments:
