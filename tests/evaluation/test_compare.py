@@ -22,6 +22,7 @@ def make(tmp_path):
         n = len(next(iter(next(iter(data.values())).values())))
         settings = {
             "model": name,
+            "data": list(data),
             "n": n,
             "temperature": 1.0,
             "top_p": 0.7,
@@ -36,12 +37,8 @@ def make(tmp_path):
         folder.write_json("engine.json", {"name": "transformers", "max_tokens": 100, "dtype": "float32"})
         rows = [
             {
-                "data": key,
-                "id": problem,
-                "sample": sample,
-                "correct": given == "1",
-                "extracted": given,
-                "answer": answer,
+                **{"data": key, "id": problem, "sample": sample, "correct": given == "1", "extracted": given},
+                **{"answer": answer, "reason": "different number", "length": 5, "finish_reason": "stop"},
             }
             for key, problems in data.items()
             for problem, answers in problems.items()

@@ -269,6 +269,25 @@ def test_a_folder_with_a_response_twice_or_of_something_else_is_refused(tmp_path
     folder.append("responses.jsonl", [first])
     with pytest.raises(FIPOError, match=r"responses\.jsonl, line 31: sample \d of problem .* stands there twice"):
         evaluate(EMBEDDED, tmp_path / "out")
-    (tmp_path / "out" / "responses.jsonl").write_text('{"data": "x", "id": 1, "sample": 0}\n' * 2)
+    (tmp_path / "out" / "responses.jsonl").write_text(json.dumps({**first, "data": "other"}) + "\n")
     with pytest.raises(FIPOError, match="line 1: no response of this evaluation"):
         load_records(folder)
+    (tmp_path / "out" / "responses.jsonl").write_text(json.dumps({**first, "sample": 3}) + "\n")
+    with pytest.raises(FIPOError, match="line 1: no response of this evaluation"):
+        load_records(folder)
+    foreign = [json.dumps({**first, "id": str(number)}) + "\n" for number in range(11)]
+    (tmp_path / "out" / "responses.jsonl").write_text("".join(foreign))
+    with pytest.raises(FIPOError, match="has 11 problems of arithmetic, and the evaluation 10"):
+        load_records(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("n", "4"), ("n", True), ("data", "arithmetic"), ("top_p", None), ("limit", 1.5), ("model", 3)]
+)
+def test_broken_settings_name_their_key(tmp_path, mine, use, key, value):
+    use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    evaluate(fake_settings(mine), tmp_path / "out")
+    folder = EvaluationFolder.open(tmp_path / "out")
+    folder.write_json("config.json", {**folder.config(), key: value})
+    with pytest.raises(FIPOError, match=key):
+        settings_of(tmp_path / "out")

@@ -13,14 +13,19 @@ from fipo.errors import FIPOError
 from fipo.runs import EvaluationFolder, RunFolder
 from fipo.runs.evaluation import RESPONSES_FILE
 
-CONFIG = {"model": "m", "n": 4, "benchmarks": {"aime24": {"problems": 30, "digest": "a"}}}
+CONFIG = {"model": "m", "data": ["aime24"], "n": 4, "benchmarks": {"aime24": {"problems": 30, "digest": "a"}}}
+
+
+def row(identifier, **values):
+    usual = {"correct": False, "extracted": None, "reason": "no answer", "answer": "1", "length": 3}
+    return {"data": "aime24", "id": identifier, "sample": 0, **usual, "finish_reason": "stop", **values}
 
 
 @pytest.fixture
 def folder(tmp_path):
     folder = EvaluationFolder.create(tmp_path / "eval", config=CONFIG, environment={})
     with folder.writer() as writer:
-        writer.write([{"data": "aime24", "id": "1", "sample": 0}])
+        writer.write([row("1")])
     return folder
 
 
@@ -63,15 +68,15 @@ def test_a_cut_last_line_is_taken_back_before_more_is_written(folder, rest):
         stream.write(rest)
     assert folder.finished() == {("aime24", "1", 0)}
     with folder.writer() as writer:
-        writer.write([{"data": "aime24", "id": "3", "sample": 0}])
+        writer.write([row("3")])
     assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == ["1", "3"]
 
 
 def test_any_text_can_be_written(folder):
     text = "\ud800 \x00 \u202e\u2028 </script> \n"
     with folder.writer() as writer:
-        writer.write([{"data": "aime24", "id": "2", "sample": 0, "response": text}])
-    assert [row["id"] for row in folder.responses()] == ["1", "2"]
+        writer.write([row("2", response=text)])
+    assert [found["id"] for found in folder.responses()] == ["1", "2"]
     assert list(folder.responses())[1]["response"] == text.replace("\ud800", "?")
 
 
@@ -100,5 +105,49 @@ def test_a_write_that_breaks_off_leaves_whole_lines(folder):
             writer.write([{"id": "2", "response": "longer than five bytes"}])
         writer._stream = whole
         assert file.read_bytes() == before
-        writer.write([{"data": "aime24", "id": "3", "sample": 0}])
-    assert [row["id"] for row in folder.responses()] == ["1", "3"]
+        writer.write([row("3")])
+    assert [found["id"] for found in folder.responses()] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "key"),
+    [
+        ([], "data"),
+        (None, "data"),
+        ({"data": "aime24"}, "id"),
+        (row(["1"]), "id"),
+        (row("1", sample="0"), "sample"),
+        (row("1", sample=True), "sample"),
+        (row("1", sample=-1), "sample"),
+        (row("1", correct=1), "correct"),
+        (row("1", extracted=7), "extracted"),
+        (row("1", length=None), "length"),
+        (row("1", finish_reason=None), "finish_reason"),
+        (row("1", reason=[]), "reason"),
+    ],
+)
+def test_a_line_that_is_no_response_is_named(folder, broken, key):
+    folder.append(RESPONSES_FILE, [broken])
+    with pytest.raises(FIPOError, match=rf"responses\.jsonl, line 2: no response with a proper '{key}'"):
+        list(folder.responses())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", {**CONFIG, "n": "4"}, "n must be a int, found '4'"),
+        ("config.json", {**CONFIG, "benchmarks": None}, "benchmarks must be a dict, found None"),
+        ("config.json", [], "holds a list, not an object"),
+        ("engine.json", {"name": "vllm"}, "max_tokens must be a int, found None"),
+    ],
+)
+def test_a_broken_file_names_its_key(folder, name, content, message):
+    folder.write_json(name, content)
+    with pytest.raises(FIPOError, match=rf"{name}.*{message}"):
+        folder.config() if name == "config.json" else folder.engine()
+
+
+def test_a_status_file_that_is_no_object_is_refused(folder):
+    folder.write_json("run.json", [])
+    with pytest.raises(FIPOError, match=r"run\.json holds a list, not an object"):
+        EvaluationFolder.open(folder.path)

@@ -16,8 +16,6 @@ from fipo.evaluation.records import Records, load_records
 from fipo.evaluation.summary import answer_classes
 from fipo.evaluation.tables import Classes
 from fipo.runs import EvaluationFolder
-from fipo.runs.base import CONFIG_FILE
-from fipo.runs.evaluation import ENGINE_FILE
 
 POOLED = "all"
 # Settings that make a difference of the numbers something else than one of the models.
@@ -68,7 +66,7 @@ def compare_evaluations(first: str | Path, second: str | Path) -> dict[str, Any]
         benchmarks[POOLED] = _compare(pooled)
     for figures in benchmarks.values():
         figures["k"] = min(samples)
-    models = [folder.read_json(CONFIG_FILE)["model"] for folder in folders]
+    models = [folder.config()["model"] for folder in folders]
     return {"folders": [str(first), str(second)], "models": models, "notes": notes, "benchmarks": benchmarks}
 
 
@@ -143,8 +141,8 @@ def _different_protocol(folders: Sequence[EvaluationFolder]) -> list[str]:
 
 
 def _protocol(folder: EvaluationFolder) -> dict[str, Any]:
-    config, engine = folder.read_json(CONFIG_FILE), folder.read_json(ENGINE_FILE)
-    settings = {key: config[key] for key in PROTOCOL}
-    styles = {f"prompt style of {name}": entry["prompt_style"] for name, entry in config["benchmarks"].items()}
+    config, engine = folder.config(), folder.engine()
+    settings = {key: config.get(key) for key in PROTOCOL}
+    styles = {f"prompt style of {name}": entry.get("prompt_style") for name, entry in config["benchmarks"].items()}
     used = {"engine": engine["name"], "max_tokens": engine["max_tokens"], "dtype": engine.get("dtype")}
     return {**settings, **styles, **used}

@@ -70,31 +70,38 @@ def load_records(folder: EvaluationFolder) -> dict[str, Records]:
     Raises:
         FIPOError: responses are missing, stand there twice, or lack a key.
     """
-    config = folder.read_json(CONFIG_FILE)
+    config = folder.config()
     groups: dict[str, dict[str, dict[int, dict[str, Any]]]] = {name: {} for name in config["benchmarks"]}
     for number, row in enumerate(folder.responses(), start=1):
-        try:
-            samples = groups[row["data"]].setdefault(row["id"], {})
-            if row["sample"] in samples:
-                raise FIPOError(
-                    f"{folder.path / RESPONSES_FILE}, line {number}: sample {row['sample']} of problem {row['id']} "
-                    "stands there twice; remove one of the lines"
-                )
-            samples[row["sample"]] = row
-        except (KeyError, TypeError) as error:
-            raise FIPOError(f"{folder.path / RESPONSES_FILE}, line {number}: no response of this evaluation") from error
-    wanted = {name: entry["problems"] for name, entry in config["benchmarks"].items()}
-    _refuse_incomplete(folder, groups, wanted, config["n"])
+        where = f"{folder.path / RESPONSES_FILE}, line {number}"
+        if row["data"] not in groups or row["sample"] >= config["n"]:
+            raise FIPOError(f"{where}: no response of this evaluation; remove the line")
+        samples = groups[row["data"]].setdefault(row["id"], {})
+        if row["sample"] in samples:
+            raise FIPOError(
+                f"{where}: sample {row['sample']} of problem {row['id']} stands there twice; remove one of the lines"
+            )
+        samples[row["sample"]] = row
+    for name, entry in config["benchmarks"].items():
+        _refuse_incomplete(folder, name, groups[name], entry, config["n"])
     return {name: _records(name, problems) for name, problems in groups.items()}
 
 
 def _refuse_incomplete(
-    folder: EvaluationFolder, groups: dict[str, dict[str, dict[int, Any]]], wanted: dict[str, int], n: int
+    folder: EvaluationFolder, name: str, problems: dict[str, dict[int, Any]], entry: Any, n: int
 ) -> None:
-    there = sum(len(samples) for problems in groups.values() for samples in problems.values())
-    if there != n * sum(wanted.values()):
+    wanted = entry.get("problems") if isinstance(entry, dict) else None
+    if not isinstance(wanted, int) or wanted < 1:
+        raise FIPOError(f"{folder.path / CONFIG_FILE}: benchmarks.{name}.problems must be a number of problems")
+    there = sum(map(len, problems.values()))
+    if len(problems) > wanted:
         raise FIPOError(
-            f"{folder.path} holds {there} of {n * sum(wanted.values())} responses: finish it with "
+            f"{folder.path / RESPONSES_FILE} has {len(problems)} problems of {name}, and the evaluation {wanted}: "
+            "remove the lines that are not its own"
+        )
+    if there < n * wanted:
+        raise FIPOError(
+            f"{folder.path} holds {there} of {n * wanted} responses to {name}: finish it with "
             f"fipo eval --resume {folder.path}"
         )
 

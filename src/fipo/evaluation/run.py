@@ -16,7 +16,6 @@ from fipo.evaluation.settings import DEFAULT_MAX_TOKENS, EvalSettings, Runtime
 from fipo.evaluation.summary import summarise
 from fipo.models import fingerprint, resolve_model
 from fipo.runs import EvaluationFolder, describe_environment
-from fipo.runs.base import CONFIG_FILE
 from fipo.runs.evaluation import ENGINE_FILE, SUMMARY_FILE, ResponseWriter
 
 
@@ -81,7 +80,7 @@ def evaluate(
 
 def settings_of(out: str | Path) -> EvalSettings:
     """The settings of an existing evaluation, to continue it."""
-    return EvalSettings.from_dict(EvaluationFolder.open(out).read_json(CONFIG_FILE))
+    return EvalSettings.from_dict(EvaluationFolder.open(out).config())
 
 
 def _missing(settings: EvalSettings, benchmarks: Sequence[Benchmark], folder: EvaluationFolder) -> list[_Task]:
@@ -106,7 +105,7 @@ def _sample(
     progress: Progress | None,
 ) -> EvaluationFolder:
     """Sample what is missing into the folder, which is made when the model has been loaded and fits."""
-    before = folder.read_json(ENGINE_FILE) if folder is not None else {}
+    before = folder.engine() if folder is not None else {}
     engine = open_engine(before.get("name") or choose_engine(settings, runtime), settings, runtime)
     try:
         max_tokens = before.get("max_tokens") or _length_limit(settings, engine, benchmarks)

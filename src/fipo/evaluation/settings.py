@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,11 +82,19 @@ class EvalSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> EvalSettings:
         """The settings in a `config.json`, which may hold more."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        chosen = {key: value for key, value in values.items() if key in known}
-        if not isinstance(chosen.get("model"), str) or not isinstance(chosen.get("data"), list):
+        chosen = {}
+        for name, expected in typing.get_type_hints(cls).items():
+            if name not in values:
+                continue
+            value = tuple(values[name]) if name == "data" and isinstance(values[name], list) else values[name]
+            allowed = [typing.get_origin(kind) or kind for kind in typing.get_args(expected) or (expected,)]
+            kinds = (tuple,) if name == "data" else (*allowed, int) if float in allowed else tuple(allowed)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise FIPOError(f"the setting {name} of this evaluation is broken: config.json has {value!r:.60}")
+            chosen[name] = value
+        if "model" not in chosen or "data" not in chosen:
             raise FIPOError("the settings of this evaluation are incomplete: config.json names no model or no data")
-        return cls(**{**chosen, "data": tuple(chosen["data"])})
+        return cls(**chosen)
 
 
 @dataclass(frozen=True)

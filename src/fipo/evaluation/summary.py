@@ -16,8 +16,7 @@ from fipo.evaluation.lengths import accuracy_by_length, length_summary
 from fipo.evaluation.records import Records, load_records
 from fipo.evaluation.settings import parse_counts
 from fipo.runs import SCHEMA_VERSION, EvaluationFolder
-from fipo.runs.base import CONFIG_FILE
-from fipo.runs.evaluation import ENGINE_FILE, VOTES_FILE
+from fipo.runs.evaluation import VOTES_FILE
 from fipo.tasks import group_answers
 
 # To be raised when answers are grouped by other rules, so that no old grouping is taken for a new one.
@@ -34,10 +33,10 @@ def summarise(folder: EvaluationFolder, *, counts: Sequence[int] | None = None) 
     Raises:
         FIPOError: responses are missing.
     """
-    config, engine = folder.read_json(CONFIG_FILE), folder.read_json(ENGINE_FILE)
+    config, engine = folder.config(), folder.engine()
     records = load_records(folder)
     classes = answer_classes(folder, records)
-    sampling = {key: config[key] for key in ("n", "temperature", "top_p", "seed")}
+    sampling = {key: config.get(key) for key in ("n", "temperature", "top_p", "seed")}
     return {
         "schema_version": SCHEMA_VERSION,
         "model": config["model"],

@@ -22,6 +22,19 @@ VOTES_FILE = "votes.json"
 SYNC_SECONDS = 1.0
 
 
+_ROW: dict[str, tuple[type, ...]] = {
+    "data": (str,),
+    "id": (str,),
+    "sample": (int,),
+    "correct": (bool,),
+    "extracted": (str, type(None)),
+    "reason": (str,),
+    "answer": (str,),
+    "length": (int,),
+    "finish_reason": (str,),
+}
+
+
 class EvaluationFolder(Folder):
     """One evaluation on disk; `responses.jsonl` only ever grows."""
 
@@ -55,9 +68,32 @@ class EvaluationFolder(Folder):
                 return
         super().refuse_existing()
 
+    def config(self) -> dict[str, Any]:
+        """`config.json`, with what it must have. Raises `FIPOError` where that is missing or of another kind."""
+        return self._checked(CONFIG_FILE, {"model": str, "data": list, "n": int, "benchmarks": dict})
+
+    def engine(self) -> dict[str, Any]:
+        """`engine.json`, with what it must have. Raises `FIPOError` where that is missing or of another kind."""
+        return self._checked(ENGINE_FILE, {"name": str, "max_tokens": int})
+
+    def _checked(self, name: str, types: dict[str, type]) -> dict[str, Any]:
+        content = self.read_json(name)
+        for key, kind in types.items():
+            if not isinstance(content.get(key), kind) or isinstance(content[key], bool):
+                raise FIPOError(f"{self.path / name}: {key} must be a {kind.__name__}, found {content.get(key)!r:.60}")
+        return content
+
     def responses(self) -> Iterator[dict[str, Any]]:
-        """`responses.jsonl`, in the order in which they finished."""
-        return self.rows(RESPONSES_FILE)
+        """`responses.jsonl`, in the order in which they finished; `FIPOError` names a line that is no response."""
+        for number, row in enumerate(self.rows(RESPONSES_FILE), start=1):
+            wrong = next((key for key, kinds in _ROW.items() if not _is(row, key, kinds)), None)
+            if wrong is not None:
+                found = row.get(wrong, "nothing") if isinstance(row, dict) else row
+                raise FIPOError(
+                    f"{self.path / RESPONSES_FILE}, line {number}: no response with a proper {wrong!r} (found "
+                    f"{found!r:.60}): mend or remove the line"
+                )
+            yield row
 
     def finished(self) -> set[tuple[str, str, int]]:
         """(data, problem id, sample) of the responses that are there."""
@@ -115,6 +151,13 @@ class ResponseWriter:
             self._stream.seek(start)
             self._stream.truncate()
             raise
+
+
+def _is(row: Any, key: str, kinds: tuple[type, ...]) -> bool:
+    """Whether `row` is an object that has `key`, of one of these types; true and false are no numbers."""
+    if not isinstance(row, dict) or key not in row or (isinstance(row[key], bool) and bool not in kinds):
+        return False
+    return isinstance(row[key], kinds) and not (kinds == (int,) and row[key] < 0)
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> Iterator[str]:
