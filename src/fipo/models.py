@@ -13,6 +13,8 @@ from fipo.runs.folder import RunFolder
 ARITHMETIC_MODEL = "arithmetic-base"
 """Names the base model of the embedded task, which ships with the package."""
 
+DEVICES = ("cpu", "cuda", "mps", "xpu", "npu")
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # Enough of each file of weights to tell two trainings apart, without reading hundreds of gigabytes.
 _FINGERPRINT_BYTES = 1 << 20
@@ -78,9 +80,13 @@ def load_model(model: str, *, dtype: str = "auto", device: str = "auto", trust_r
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.split(":")[0] not in DEVICES:
+        raise FIPOError(f"--device {device!r} must be auto or one of {', '.join(DEVICES)}, such as cuda or cuda:1")
     try:
         loaded = AutoModelForCausalLM.from_pretrained(
             model, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code

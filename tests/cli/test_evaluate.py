@@ -95,6 +95,13 @@ def test_an_evaluation_compared_with_itself_differs_by_nothing(two):
     assert "1.000" in out
 
 
+def test_a_terminal_that_knows_ascii_alone_gets_the_numbers_too(two):
+    folder, _ = two
+    code, out, err = fipo("compare", str(folder / "0"), str(folder / "0"), LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert (code, err) == (0, "")
+    assert "+0.0 [" in out
+
+
 def test_differences_of_the_protocol_are_noted(two, tmp_path):
     folder, _ = two
     assert (
@@ -172,6 +179,8 @@ def test_a_stopped_evaluation_says_how_to_go_on(tmp_path, number):
         (["eval", *EMBEDDED, "--max-tokens", "5000"], "give at most"),
         (["eval", *EMBEDDED, "--prompt-style", "boxt"], "the embedded task has its own prompts"),
         (["eval", *EMBEDDED, "--device", "cuda:9"], "cuda:9"),
+        (["eval", *EMBEDDED, "--device", "meta"], "--device 'meta' must be auto or one of cpu, cuda"),
+        (["eval", *EMBEDDED, "--limit", "1000000000"], "must be at most 100000"),
         (["eval", *EMBEDDED, "--out", "file"], "file is a file"),
         (["eval", *EMBEDDED, "--out", "runs/first"], "is a training run, not an evaluation"),
         (["eval", "--resume", "nowhere"], "is no run folder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -14,6 +15,10 @@ def run() -> None:
     except ImportError:
         sys.exit('the command line needs typer and rich: pip install "fipo[cli]" (training: "fipo[train]")')
     del rich, typer
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows ASCII alone gets question marks for the rest.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Model folders are given or downloaded by name; the hub's own progress lines would tear the live display.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -19,6 +19,7 @@ from fipo.tasks.sources import HUB_SOURCES
 
 ARITHMETIC = "arithmetic"
 ARITHMETIC_PROBLEMS = 256
+MOST_ARITHMETIC_PROBLEMS = 100_000
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def load_benchmarks(settings: EvalSettings) -> list[Benchmark]:
 def _arithmetic(settings: EvalSettings) -> Benchmark:
     if settings.prompt_style not in (None, "raw"):
         raise FIPOError(f"--prompt-style {settings.prompt_style}: the embedded task has its own prompts, leave it out")
+    if settings.limit is not None and settings.limit > MOST_ARITHMETIC_PROBLEMS:
+        raise FIPOError(f"--limit {settings.limit} for the embedded task must be at most {MOST_ARITHMETIC_PROBLEMS}")
     made = held_out_problems(settings.limit or ARITHMETIC_PROBLEMS)
     problems = tuple(Problem(problem.prompt, problem.prompt, problem.answer) for problem in made)
     return Benchmark(ARITHMETIC, ARITHMETIC, "own", problems)
