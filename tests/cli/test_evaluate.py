@@ -223,7 +223,7 @@ def test_comparing_unfinished_or_unrelated_evaluations_is_refused(two, tmp_path)
     lines = (cut / "responses.jsonl").read_text().splitlines(keepends=True)
     (cut / "responses.jsonl").write_text("".join(lines[:-1]))
     code, _, err = fipo("compare", str(folder / "0"), str(cut))
-    assert (code, "holds 31 of 32 responses: finish it with fipo eval --resume" in err) == (1, True)
+    assert (code, "holds 31 of 32 responses to arithmetic: finish it with fipo eval --resume" in err) == (1, True)
     data = tmp_path / "other.jsonl"
     data.write_text('{"problem": "b", "answer": 1}\n')
     other = tmp_path / "other"
