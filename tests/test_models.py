@@ -76,6 +76,45 @@ def test_the_fingerprint_follows_the_weights(tmp_path):
     assert fingerprint("Qwen/Qwen2.5-0.5B") is None
 
 
+def test_the_fingerprint_of_a_large_file_sees_its_middle(tmp_path, monkeypatch):
+    monkeypatch.setattr("fipo.models._FINGERPRINT_WHOLE", 1000)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(bytes(10_000_000))
+    before = fingerprint(str(tmp_path))
+    with open(file, "r+b") as stream:
+        stream.seek(5_000_000)
+        stream.write(b"x" * 20_000)
+    assert fingerprint(str(tmp_path)) != before
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    template = fingerprint(str(tmp_path))
+    (tmp_path / "chat_template.jinja").write_text("{{ other }}")
+    assert fingerprint(str(tmp_path)) != template
+
+
+def test_the_fingerprint_of_an_adapter_covers_its_base(tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    shutil.copytree(base_model_path(), base)
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{base}"}}')
+    before = fingerprint(str(adapter))
+    (base / "config.json").write_text("{}")
+    assert fingerprint(str(adapter)) != before
+
+
+def test_a_model_without_some_of_its_weights_is_refused(tmp_path):
+    pytest.importorskip("transformers", reason="models need the extra [eval]")
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "copy"
+    shutil.copytree(base_model_path(), copy)
+    weights = load_file(copy / "model.safetensors")
+    name = next(name for name in weights if "mlp" in name)
+    del weights[name]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(FIPOError, match=f"lacks 1 of its weights .{name}"):
+        load_model(str(copy))
+
+
 def test_what_cannot_be_loaded_is_one_line(tmp_path):
     pytest.importorskip("transformers", reason="models need the extra [train]")
     (tmp_path / "config.json").write_text("{}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fipo.errors import FIPOError, nearest
+from fipo.runs.files import read_json
 from fipo.runs.folder import RunFolder
 
 ARITHMETIC_MODEL = "arithmetic-base"
@@ -16,8 +17,9 @@ ARITHMETIC_MODEL = "arithmetic-base"
 DEVICES = ("cpu", "cuda", "mps", "xpu", "npu")
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-# Enough of each file of weights to tell two trainings apart, without reading hundreds of gigabytes.
-_FINGERPRINT_BYTES = 1 << 20
+# Larger files are read in this many places, which tells two trainings apart without reading hundreds of gigabytes.
+_FINGERPRINT_WHOLE, _FINGERPRINT_PLACES, _FINGERPRINT_BLOCK = 64 << 20, 1024, 4096
+_FINGERPRINT_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 def resolve_model(name: str) -> str:
@@ -66,6 +68,9 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     """The tokenizer of a resolved model, padding on the left. Raises `FIPOError` where it cannot be loaded."""
     from transformers import AutoTokenizer
 
+    base = _base_of_adapter(Path(model))
+    if base is not None and not (Path(model) / "tokenizer_config.json").is_file():
+        model = base
     try:
         return AutoTokenizer.from_pretrained(model, padding_side="left", trust_remote_code=trust_remote_code)
     except Exception as error:
@@ -88,10 +93,19 @@ def load_model(model: str, *, dtype: str = "auto", device: str = "auto", trust_r
     if device.split(":")[0] not in DEVICES:
         raise FIPOError(f"--device {device!r} must be auto or one of {', '.join(DEVICES)}, such as cuda or cuda:1")
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
+        if missing := sorted(report["missing_keys"]):
+            # They would be filled with random numbers.
+            raise FIPOError(f"model {model} lacks {len(missing)} of its weights ({', '.join(missing[:3])}, ...)")
         return loaded.to(device).eval()
+    except FIPOError:
+        raise
     except Exception as error:
         raise FIPOError(f"cannot load {_kind(model)} {model!r} on {device}: {_reason(model, error)}") from None
 
@@ -99,21 +113,35 @@ def load_model(model: str, *, dtype: str = "auto", device: str = "auto", trust_r
 def fingerprint(model: str) -> str | None:
     """Tells whether a folder still holds the same weights: 16 hex digits; None for a name on the hub.
 
-    Covers the configuration, and of each file of weights its name, size, beginning and end.
+    Covers name, size and content of configuration, tokenizer and weights (of files above 64 MiB, 1,024 blocks spread
+    evenly), and the base of an adapter.
     """
     folder = Path(model)
     if not folder.is_dir():
         return None
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".json") and file.is_file():
+        if file.suffix in _FINGERPRINT_FILES and file.is_file():
             size = file.stat().st_size
             digest.update(f"{file.name}\0{size}\0".encode())
             with open(file, "rb") as stream:
-                digest.update(stream.read(_FINGERPRINT_BYTES))
-                stream.seek(max(0, size - _FINGERPRINT_BYTES))
-                digest.update(stream.read())
+                if size <= _FINGERPRINT_WHOLE:
+                    digest.update(stream.read())
+                    continue
+                for place in range(_FINGERPRINT_PLACES):
+                    stream.seek(place * (size - _FINGERPRINT_BLOCK) // (_FINGERPRINT_PLACES - 1))
+                    digest.update(stream.read(_FINGERPRINT_BLOCK))
+    base = _base_of_adapter(folder)
+    if base is not None:
+        digest.update(str(fingerprint(base)).encode())
     return digest.hexdigest()[:16]
+
+
+def _base_of_adapter(folder: Path) -> str | None:
+    """The model that an adapter belongs to."""
+    file = folder / "adapter_config.json"
+    base = read_json(file).get("base_model_name_or_path") if file.is_file() else None
+    return base if isinstance(base, str) else None
 
 
 def _kind(model: str) -> str:

@@ -18,7 +18,7 @@ pytest.importorskip("datasets", reason="reading data needs the extra [eval]")
 def make(tmp_path):
     """Writes an evaluation: per data set and problem, the answers that were given; "1" is right."""
 
-    def write(name, data, answer="1", **config):
+    def write(name, data, answer="1", prompt="", **config):
         n = len(next(iter(next(iter(data.values())).values())))
         settings = {
             "model": name,
@@ -38,7 +38,13 @@ def make(tmp_path):
         rows = [
             {
                 **{"data": key, "id": problem, "sample": sample, "correct": given == "1", "extracted": given},
-                **{"answer": answer, "reason": "different number", "length": 5, "finish_reason": "stop"},
+                **{
+                    "answer": answer,
+                    "prompt": f"{prompt}{problem}",
+                    "reason": "different number",
+                    "length": 5,
+                    "finish_reason": "stop",
+                },
             }
             for key, problems in data.items()
             for problem, answers in problems.items()
@@ -93,9 +99,9 @@ def test_several_data_sets_are_also_pooled(make):
     first = make("a", {"x": {"p": "0"}, "y": {"p": "1", "q": "1"}})
     second = make("b", {"x": {"p": "1"}, "y": {"p": "1", "q": "0"}, "z": {"p": "1"}})
     benchmarks = compare_evaluations(first, second)["benchmarks"]
-    assert list(benchmarks) == ["x", "y", "all"]
-    assert benchmarks["all"]["problems"] == 3
-    assert benchmarks["all"]["avg"]["difference"]["value"] == pytest.approx(0)
+    assert list(benchmarks) == ["x", "y", "all data sets"]
+    assert benchmarks["all data sets"]["problems"] == 3
+    assert benchmarks["all data sets"]["avg"]["difference"]["value"] == pytest.approx(0)
     assert "majority" not in benchmarks["x"]
 
 
@@ -113,6 +119,13 @@ def test_a_clear_difference_is_certain_and_a_small_one_is_not(make):
     assert sure["needed"] is None
     seen = unsure["difference"]["value"]
     assert unsure["needed"] == pytest.approx(30 * (unsure["detectable"] / seen) ** 2, abs=1)
+
+
+def test_prompts_that_differ_are_said(make):
+    first = make("a", {"x": {"p": "1", "q": "0"}})
+    second = make("b", {"x": {"p": "1", "q": "0"}}, prompt="Think. ")
+    (note,) = compare_evaluations(first, second)["notes"]
+    assert note.startswith("x: 2 prompts differ")
 
 
 def test_what_else_differs_is_said(make):

@@ -32,6 +32,9 @@ class Counter:
     def begin(self, engine, max_tokens, done, total):
         self.begun = (done, total)
 
+    def estimate(self):
+        self.estimated = True
+
     def advance(self, rows):
         self.rows += rows
         if self.stop_after is not None and len(self.rows) >= self.stop_after:
@@ -250,6 +253,82 @@ def test_the_limit_chosen_at_first_stays_when_an_evaluation_is_continued(tmp_pat
     other = use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3), context_length=50))
     evaluate(fake_settings(mine, prompt_style="raw"), tmp_path / "out")
     assert other.limits == [97]
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path, mine, use):
+    use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    model = tmp_path / "model"
+    shutil.copytree(base_model_path(), model)
+    before = {file.name: file.read_bytes() for file in model.iterdir()}
+    with pytest.raises(FIPOError, match="is not empty and holds no run"):
+        evaluate(fake_settings(mine), model)
+    assert {file.name: file.read_bytes() for file in model.iterdir()} == before
+    evaluate(fake_settings(mine), tmp_path / "out")
+    (tmp_path / "out" / "run.json").unlink()
+    with pytest.raises(FIPOError, match="holds no run"):
+        evaluate(fake_settings(mine, seed=9), tmp_path / "out")
+
+
+def test_whoever_began_first_in_a_folder_keeps_it(tmp_path, mine, use):
+    """Two processes start at once with other settings; both find an empty folder."""
+
+    class Slow(FakeEngine):
+        def prompt_lengths(self, prompts):
+            use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+            evaluate(fake_settings(mine, seed=1), tmp_path / "out")
+            return super().prompt_lengths(prompts)
+
+    late = use(Slow(lambda prompt, seed: Response("Answer: 6", 3)))
+    with pytest.raises(FIPOError, match="seed is 1 there and 2 now"):
+        evaluate(fake_settings(mine, seed=2), tmp_path / "out")
+    assert late.asked == []
+    assert settings_of(tmp_path / "out").seed == 1
+
+
+def test_what_an_evaluation_was_continued_with_is_noted(tmp_path, mine, use):
+    use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(fake_settings(mine), tmp_path / "out", progress=Counter(1))
+    other = use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    other.describe = lambda: {"version": "1", "dtype": "float32"}
+    evaluate(fake_settings(mine), tmp_path / "out")
+    noted = EvaluationFolder.open(tmp_path / "out").engine()
+    assert (noted["version"], [entry["version"] for entry in noted["continued"]]) == ("0", ["1"])
+
+
+def test_an_evaluation_of_a_server_is_shown_without_it_and_continued_with_it(tmp_path, mine, use):
+    engine = FakeEngine(lambda prompt, seed: Response("Answer: 4", 3), context_length=None)
+    engine.name = "server"
+    use(engine)
+    settings, served = fake_settings(mine, model="served-name"), Runtime(base_url="http://host/v1")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(settings, tmp_path / "out", runtime=served, progress=Counter(1))
+    with pytest.raises(FIPOError, match="needs the address of the server: --base-url"):
+        evaluate(settings_of(tmp_path / "out"), tmp_path / "out")
+    summary = evaluate(settings, tmp_path / "out", runtime=served)
+    assert evaluate(settings_of(tmp_path / "out"), tmp_path / "out") == summary
+
+
+def test_a_server_that_counts_prompts_itself_leaves_room_for_them(tmp_path, mine, use):
+    engine = use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3), context_length=4096))
+    engine.prompt_lengths = lambda prompts: None
+    evaluate(fake_settings(mine), tmp_path / "out")
+    assert engine.limits == [2048]
+    with pytest.raises(FIPOError, match="more than the server's context of 4096"):
+        evaluate(fake_settings(mine, max_tokens=4096), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "values", "option"),
+    [
+        (Runtime(tensor_parallel=2), {"engine": "transformers"}, "--tensor-parallel"),
+        (Runtime(device="cpu", base_url="http://host/v1"), {}, "--device"),
+        (Runtime(base_url="http://host/v1"), {"dtype": "float16"}, "--dtype"),
+    ],
+)
+def test_an_option_without_effect_is_refused(tmp_path, mine, runtime, values, option):
+    with pytest.raises(FIPOError, match=f"{option} has no effect with the engine"):
+        evaluate(fake_settings(mine, **values), tmp_path / "out", runtime=runtime)
 
 
 def test_two_processes_do_not_write_one_evaluation(tmp_path):

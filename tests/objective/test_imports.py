@@ -8,7 +8,7 @@ PROBE = """
 import json, sys
 import torch
 before = set(sys.modules)
-import fipo
+from fipo import fipo_loss
 print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
 """
 HEAVY = {"transformers", "trl", "accelerate", "datasets", "peft", "pandas", "matplotlib", "pyarrow", "scipy", "sympy"}
@@ -25,3 +25,8 @@ def test_importing_the_package_loads_torch_and_nothing_else() -> None:
     own = {name for name in added if name.startswith("fipo.")}
     assert "fipo.objective.loss" in own
     assert {name for name in own if not name.startswith("fipo.objective")} == set()
+
+
+def test_the_package_alone_does_not_wait_for_torch() -> None:
+    probe = "import sys, fipo; assert 'torch' not in sys.modules; assert 'future_kl' in dir(fipo); fipo.future_kl"
+    subprocess.run([sys.executable, "-c", probe], check=True, timeout=120)

@@ -143,3 +143,8 @@ def test_the_environment_names_versions_and_hardware_but_no_person_or_place():
     text = json.dumps({k: v for k, v in environment.items() if k != "command"})
     assert os.path.expanduser("~") + "/" not in text
     assert os.uname().nodename not in text or len(os.uname().nodename) < 4
+
+
+def test_the_command_is_noted_without_passwords(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["fipo", "eval", "--base-url", "http://user:secret@host:8000/v1"])
+    assert describe_environment()["command"] == "fipo eval --base-url http://host:8000/v1"

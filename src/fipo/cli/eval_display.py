@@ -16,13 +16,6 @@ from rich.table import Table
 from fipo.cli.progress import format_seconds
 from fipo.runs import EvaluationFolder
 
-_BINS = {
-    0: (),
-    1: ("right, by length",),
-    2: ("right, shorter half", "  longer half"),
-    3: ("right, shortest third", "  middle third", "  longest third"),
-    4: ("right, shortest quarter", "  second quarter", "  third quarter", "  longest quarter"),
-}
 # Shares of truncated responses, or of those without an answer, that are worth a word.
 NOTABLE = 0.1
 # Without a terminal, a line this often (seconds).
@@ -35,8 +28,9 @@ class EvalDisplay:
     On Ctrl-C it says what was kept and how to go on.
     """
 
-    def __init__(self, console: Console, settings: Any, out: Path) -> None:
+    def __init__(self, console: Console, settings: Any, out: Path, *, base_url: str | None = None) -> None:
         self.console, self.settings, self.out = console, settings, out
+        self.address = f" --base-url {base_url}" if base_url else ""
         self.done = self.total = self.before = self.correct = self.tokens = 0
         self.started = self.printed = 0.0
         self.bar: Progress | None = None
@@ -51,7 +45,8 @@ class EvalDisplay:
         stopped = kind is not None and issubclass(kind, KeyboardInterrupt) and EvaluationFolder.holds_run(self.out)
         if kind is not None and (self.total or stopped):
             kept = f"{self.done} of {self.total} responses are kept in {self.out}; " if self.total else ""
-            self.console.print(f"{kept}continue with: fipo eval --resume {self.out}", soft_wrap=True, markup=False)
+            hint = f"{kept}continue with: fipo eval --resume {self.out}{self.address}"
+            self.console.print(hint, soft_wrap=True, markup=False)
 
     def begin(self, engine: Any, max_tokens: int, done: int, total: int) -> None:
         """Say what is sampled, and start the clock."""
@@ -69,7 +64,7 @@ class EvalDisplay:
         self.total, self.started = total, time.monotonic()
         if self.console.is_terminal:
             columns = (
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=10),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[note]}"),
@@ -89,14 +84,18 @@ class EvalDisplay:
             self.printed = time.monotonic()
             self.console.print(f"{self.done}/{self.total} {self._note()}", soft_wrap=True)
 
+    def estimate(self) -> None:
+        """Say so: comparing many unequal formulas may take a while."""
+        if self.bar is not None:
+            self.bar.stop()
+        self.console.print("[dim]comparing answers for votes, and estimating[/]")
+
     def _note(self) -> str:
         seconds = max(time.monotonic() - self.started, 1e-6)
         new = self.done - self.before
         left = format_seconds((self.total - self.done) * seconds / max(1, new))
-        return (
-            f"left {left} · {self.correct / max(1, new):.1%} right · {self.tokens / seconds:,.0f} tokens/s · "
-            f"{new / seconds:,.1f} responses/s"
-        )
+        rate = f"{self.tokens / seconds:,.0f} tokens/s"
+        return f"left {left} · {self.correct / max(1, new):.1%} right · {rate}"
 
 
 def print_summary(console: Console, summary: dict[str, Any], counts: Sequence[int]) -> None:
@@ -124,11 +123,9 @@ def _warnings(figures: dict[str, Any], max_tokens: int) -> list[str]:
     truncated, silent = figures["truncated"]["responses"], figures["no_answer"]
     warnings = []
     if truncated > total * NOTABLE:
-        warnings.append(
-            f"{truncated / total:.0%} of the responses hit the limit of {max_tokens} tokens: raise --max-tokens"
-        )
+        warnings.append(f"{truncated / total:.0%} of the responses hit the limit of {max_tokens} tokens (--max-tokens)")
     if silent - truncated > total * NOTABLE:
-        warnings.append(f"{silent / total:.0%} of the responses mark no answer: try another --prompt-style")
+        warnings.append(f"{silent / total:.0%} of the responses mark no answer: look at some, and at the prompt style")
     return warnings
 
 
@@ -142,8 +139,13 @@ def _table_rows(columns: Sequence[dict[str, Any]], counts: Sequence[int]) -> lis
     rows += [(f"pass@{k}", [_interval(figures["pass"][k]) for figures in columns]) for k in shown]
     rows += [(f"maj@{k}", [_interval(figures["majority"][k]) for figures in columns]) for k in shown if int(k) < n]
     quarters = max(len(figures["accuracy_by_length"]) for figures in columns)
-    for index, label in enumerate(_BINS[quarters]):
-        rows.append((label, [_bin(figures["accuracy_by_length"], index) for figures in columns]))
+    for index in range(quarters):
+        rows.append(
+            (
+                "  right, by length" if index == 0 else "",
+                [_bin(figures["accuracy_by_length"], index) for figures in columns],
+            )
+        )
     rows += [
         ("length, mean", [f"{figures['length']['mean']:,.0f}" for figures in columns]),
         ("min / q25 / median / q75 / max", [_quartiles(figures["length"]) for figures in columns]),

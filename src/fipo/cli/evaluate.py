@@ -12,8 +12,12 @@ import typer
 
 from fipo.errors import FIPOError
 
+# What may be given with --resume.
+RESUMABLE = ("resume", "k", "base_url", "batch_size", "device", "tensor_parallel", "gpu_memory")
+
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Model folder, run folder, hub name, or arithmetic-base.")
     ] = None,
@@ -74,8 +78,7 @@ def evaluate(
 
     runtime = Runtime(batch_size, device, tensor_parallel, gpu_memory, base_url)
     if resume is not None:
-        if model is not None or data or out is not None:
-            raise FIPOError("--resume continues an evaluation with its own settings: leave --model, --data, --out out")
+        _refuse_settings(context)
         from fipo.evaluation.run import settings_of
 
         settings, out = settings_of(resume), resume
@@ -114,12 +117,20 @@ def _run(settings: Any, out: Path, runtime: Any, counts: tuple[int, ...], shown:
     console = Console()
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with EvalDisplay(console, settings, out) as display:
+        with EvalDisplay(console, settings, out, base_url=runtime.base_url) as display:
             summary = run_evaluation(settings, out, runtime=runtime, counts=counts, progress=display)
     finally:
         signal.signal(signal.SIGTERM, before)
     print_summary(console, summary, shown)
-    console.print(f"responses and summary: {out}", soft_wrap=True)
+    console.print(f"responses and summary: {out}", soft_wrap=True, markup=False)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """With --resume, only what changes no response may be given beside it."""
+    given = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    wrong = [f"--{name.replace('_', '-')}" for name in given if name not in RESUMABLE]
+    if wrong:
+        raise FIPOError(f"--resume continues an evaluation with its own settings: leave {', '.join(wrong)} out")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -35,7 +35,9 @@ def run() -> None:
         show_error("interrupted")
         sys.exit(130)
     except ModuleNotFoundError as error:
-        sys.exit(show_error(f"the package {error.name} is missing: {install_hint(str(error.name))}"))
+        if error.name is None:
+            sys.exit(show_error(error))
+        sys.exit(show_error(f"the package {error.name} is missing: {install_hint(error.name)}"))
     except OSError as error:
         if error.errno is None:
             raise

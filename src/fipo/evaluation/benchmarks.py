@@ -94,6 +94,14 @@ def load_benchmarks(settings: EvalSettings) -> list[Benchmark]:
 def _arithmetic(settings: EvalSettings) -> Benchmark:
     if settings.prompt_style not in (None, "raw"):
         raise FIPOError(f"--prompt-style {settings.prompt_style}: the embedded task has its own prompts, leave it out")
+    for option, given in (
+        ("--split", settings.split),
+        ("--problem-key", settings.problem_key),
+        ("--answer-key", settings.answer_key),
+        ("--last-number", settings.allow_last_number),
+    ):
+        if given and settings.data == (ARITHMETIC,):
+            raise FIPOError(f"{option} has no effect on the embedded task: leave it out")
     if settings.limit is not None and settings.limit > MOST_ARITHMETIC_PROBLEMS:
         raise FIPOError(f"--limit {settings.limit} for the embedded task must be at most {MOST_ARITHMETIC_PROBLEMS}")
     made = held_out_problems(settings.limit or ARITHMETIC_PROBLEMS)

@@ -17,7 +17,7 @@ from fipo.evaluation.summary import answer_classes
 from fipo.evaluation.tables import Classes
 from fipo.runs import EvaluationFolder
 
-POOLED = "all"
+POOLED = "all data sets"
 # Settings that make a difference of the numbers something else than one of the models.
 PROTOCOL = ("temperature", "top_p", "max_tokens", "engine", "dtype", "allow_last_number")
 
@@ -28,8 +28,8 @@ def compare_evaluations(first: str | Path, second: str | Path) -> dict[str, Any]
     Only problems that both hold are compared. cons@k and pass@k are taken at the smaller number of samples.
 
     Returns:
-        `models`: both names; `notes`: what else differs, in words; `benchmarks`: for each common data set (and "all"
-        where there are several) `problems`, `k`, `by_problem` (largest differences first) and under `avg`,
+        `models`: both names; `notes`: what else differs, in words; `benchmarks`: for each common data set (and "all
+        data sets" where there are several) `problems`, `k`, `by_problem` (largest differences first) and under `avg`,
         `majority` and `pass` the two values, the difference with its interval, p-value and detectable difference.
 
     Raises:
@@ -51,6 +51,10 @@ def compare_evaluations(first: str | Path, second: str | Path) -> dict[str, Any]
     for name in common:
         pairs[name] = _pair(ours[name], theirs[name])
         left_out = len(set(ours[name].ids) ^ set(theirs[name].ids))
+        both = zip(pairs[name][0].rows, pairs[name][1].rows)
+        changed = sum(mine[0].get("prompt") != other[0].get("prompt") for mine, other in both)
+        if changed:
+            notes.append(f"{name}: {changed} prompts differ, so that the difference is not of the models alone")
         if left_out:
             notes.append(f"{name}: {left_out} problems that only one of them holds are left out")
     votes = [answer_classes(folder, side) for folder, side in zip(folders, (ours, theirs))]

@@ -20,7 +20,7 @@ class Records:
 
     Attributes:
         name: of the data set.
-        ids: (N,) problem ids, in the order of their first response.
+        ids: (N,) problem ids, sorted.
         answers: (N,) reference answers.
         rows: N lists of n rows of `responses.jsonl`, by sample number.
     """
@@ -107,5 +107,7 @@ def _refuse_incomplete(
 
 
 def _records(name: str, problems: dict[str, dict[int, dict[str, Any]]]) -> Records:
-    rows = [tuple(samples[number] for number in sorted(samples)) for samples in problems.values()]
-    return Records(name, tuple(problems), tuple(group[0]["answer"] for group in rows), tuple(rows))
+    # Sorted, so that no sum depends on which response finished first.
+    ids = tuple(sorted(problems))
+    rows = [tuple(problems[problem][number] for number in sorted(problems[problem])) for problem in ids]
+    return Records(name, ids, tuple(group[0]["answer"] for group in rows), tuple(rows))

@@ -18,6 +18,9 @@ from fipo.models import fingerprint, resolve_model
 from fipo.runs import EvaluationFolder, describe_environment
 from fipo.runs.evaluation import ENGINE_FILE, SUMMARY_FILE, ResponseWriter
 
+# Tokens left for a prompt that cannot be counted: the limit of the paper's runs.
+PROMPT_ROOM = 2_048
+
 
 class Progress(Protocol):
     """Is told how an evaluation goes on."""
@@ -27,6 +30,9 @@ class Progress(Protocol):
 
     def advance(self, rows: Sequence[dict[str, Any]]) -> None:
         """These rows have been written."""
+
+    def estimate(self) -> None:
+        """All responses are there; answers are grouped and estimates made, which may take a while."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +69,30 @@ def evaluate(
         FIPOError: what the user can mend, in one line. Responses already written stay.
     """
     runtime = runtime or Runtime()
+    served = bool(runtime.base_url) or _was_served(out)
     benchmarks = load_benchmarks(settings)
     config = {
         **settings.as_dict(),
-        "model_fingerprint": None if runtime.base_url else fingerprint(resolve_model(settings.model)),
+        "model_fingerprint": None if served else fingerprint(resolve_model(settings.model)),
         "benchmarks": {benchmark.name: benchmark.describe() for benchmark in benchmarks},
     }
     folder = EvaluationFolder.find(out, config=config)
+    if folder is None:
+        EvaluationFolder(out).refuse_existing()
     if folder is None or _missing(settings, benchmarks, folder):
-        folder = _sample(settings, runtime, config, folder, out, benchmarks, progress)
+        folder = _sample(settings, runtime, config, out, benchmarks, progress)
+    if progress is not None:
+        progress.estimate()
     summary = summarise(folder, counts=counts)
     folder.write_json(SUMMARY_FILE, summary)
     folder.set_status("finished")
     return summary
+
+
+def _was_served(out: str | Path) -> bool:
+    """Whether `out` holds an evaluation that was sampled from a server."""
+    file = Path(out) / ENGINE_FILE
+    return file.is_file() and EvaluationFolder(out).engine()["name"] == "server"
 
 
 def settings_of(out: str | Path) -> EvalSettings:
@@ -99,23 +116,24 @@ def _sample(
     settings: EvalSettings,
     runtime: Runtime,
     config: dict[str, Any],
-    folder: EvaluationFolder | None,
     out: str | Path,
     benchmarks: Sequence[Benchmark],
     progress: Progress | None,
 ) -> EvaluationFolder:
     """Sample what is missing into the folder, which is made when the model has been loaded and fits."""
-    before = folder.engine() if folder is not None else {}
-    engine = open_engine(before.get("name") or choose_engine(settings, runtime), settings, runtime)
+    found = EvaluationFolder.find(out, config=config)
+    before = found.engine() if found is not None else {}
+    engine = open_engine(choose_engine(settings, runtime, before.get("name")), settings, runtime)
     try:
         max_tokens = before.get("max_tokens") or _length_limit(settings, engine, benchmarks)
-        if folder is None:
-            folder = EvaluationFolder.create(out, config=config, environment=describe_environment())
-        folder.write_json(ENGINE_FILE, {"name": engine.name, "max_tokens": max_tokens, **engine.describe()})
         sampling = Sampling(settings.temperature, settings.top_p, max_tokens)
-        with folder.writer() as writer:
+        with EvaluationFolder(out).writer() as writer:
+            # Only now: until the file was ours, another process may have begun here, or added to it.
+            folder = EvaluationFolder.find(out, config=config)
+            if folder is None:
+                folder = EvaluationFolder.create(out, config=config, environment=describe_environment())
+            _note_engine(folder, {"name": engine.name, "max_tokens": max_tokens, **engine.describe()})
             folder.set_status("running")
-            # Only now: until the file was ours, another process may have been adding to it.
             tasks = _missing(settings, benchmarks, folder)
             requests = [Request(task.problem.prompt, task.seed) for task in tasks]
             if progress is not None:
@@ -131,6 +149,17 @@ def _sample(
     finally:
         engine.close()
     return folder
+
+
+def _note_engine(folder: EvaluationFolder, used: dict[str, Any]) -> None:
+    """`engine.json` is what the evaluation began with; what it was continued with stands in a list beside."""
+    if not (folder.path / ENGINE_FILE).is_file():
+        folder.write_json(ENGINE_FILE, used)
+        return
+    first = folder.engine()
+    continued = first.pop("continued", [])
+    if used != (continued[-1] if continued else first):
+        folder.write_json(ENGINE_FILE, {**first, "continued": [*continued, used]})
 
 
 class _Recorder:
@@ -180,8 +209,10 @@ def _length_limit(settings: EvalSettings, engine: Engine, benchmarks: Sequence[B
     """Tokens a response may have: as asked for if the context takes them after the longest prompt."""
     problems = [problem for benchmark in benchmarks for problem in benchmark.problems]
     lengths = engine.prompt_lengths([problem.prompt for problem in problems])
-    if lengths is None or engine.context_length is None:
+    if engine.context_length is None:
         return settings.max_tokens or DEFAULT_MAX_TOKENS
+    if lengths is None:
+        return _limit_without_lengths(settings.max_tokens, engine.context_length)
     longest = max(lengths)
     room = engine.context_length - longest
     if room < 1:
@@ -195,3 +226,12 @@ def _length_limit(settings: EvalSettings, engine: Engine, benchmarks: Sequence[B
             f"of {engine.context_length}: give at most {room}"
         )
     return settings.max_tokens or min(DEFAULT_MAX_TOKENS, room)
+
+
+def _limit_without_lengths(wanted: int | None, context: int) -> int:
+    """Where a server tells its context, but only it can count the tokens of a prompt: leave room for usual ones."""
+    if wanted is not None and wanted >= context:
+        raise FIPOError(
+            f"--max-tokens {wanted} and a prompt are more than the server's context of {context}: give less"
+        )
+    return wanted or min(DEFAULT_MAX_TOKENS, max(context // 2, context - PROMPT_ROOM))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from fipo.errors import FIPOError, nearest
 
 ENGINES = ("auto", "transformers", "vllm", "server")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+MOST = 10**9
 DEFAULT_MAX_TOKENS = 20_480
 """Length limit where none is given and the model takes as much: that of the paper's 32B run."""
 
@@ -59,15 +59,17 @@ class EvalSettings:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", (self.data,))
         if not self.data:
             raise FIPOError("no data: give --data FILE_OR_NAME, several with commas")
         _at_least("n", self.n, 1)
         _at_least("seed", self.seed, 0)
         for name, value in (("max-tokens", self.max_tokens), ("limit", self.limit)):
             if value is not None:
-                _at_least(name, value, 1)
-        if not (math.isfinite(self.temperature) and 0 <= self.temperature <= 2):
-            raise FIPOError(f"--temperature {self.temperature} must be from 0 (greedy) to 2")
+                _at_least(name, value, 1, MOST)
+        if not (self.temperature == 0 or 0.001 <= self.temperature <= 2):
+            raise FIPOError(f"--temperature {self.temperature} must be 0 (greedy), or from 0.001 to 2")
         if not 0 < self.top_p <= 1:
             raise FIPOError(f"--top-p {self.top_p} must be above 0 and at most 1")
         if self.temperature == 0 and self.n > 1:
@@ -91,6 +93,8 @@ class EvalSettings:
             kinds = (tuple,) if name == "data" else (*allowed, int) if float in allowed else tuple(allowed)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise FIPOError(f"the setting {name} of this evaluation is broken: config.json has {value!r:.60}")
+            if name == "data" and not all(isinstance(source, str) for source in value):
+                raise FIPOError(f"the setting data of this evaluation is broken: config.json has {list(value)!r:.60}")
             chosen[name] = value
         if "model" not in chosen or "data" not in chosen:
             raise FIPOError("the settings of this evaluation are incomplete: config.json names no model or no data")
@@ -102,7 +106,7 @@ class Runtime:
     """Where and how fast; free to differ when an evaluation is continued.
 
     Args:
-        batch_size: responses under way at once with transformers (default 16) or a server (default 64).
+        batch_size: responses under way at once with transformers (default 32) or a server (default 64).
         device: for transformers; "auto" takes the GPU where there is one.
         tensor_parallel: GPUs that share the model with vLLM.
         gpu_memory: share of the GPU's memory that vLLM takes.
@@ -149,9 +153,9 @@ def split_names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _at_least(name: str, value: int, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise FIPOError(f"--{name} {value!r} must be a whole number from {least} up")
+def _at_least(name: str, value: int, least: int, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        raise FIPOError(f"--{name} {value!r} must be a whole number from {least} {f'to {most}' if most else 'up'}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ PACKAGES = (
 def describe_environment() -> dict[str, Any]:
     """Python and package versions, processor and GPUs, and the git commit of the source if there is one.
 
-    Host and user names are left out: run folders are shared. The command line stands there as it was given.
+    Host and user names are left out: run folders are shared. The command line stands there as it was given, but for
+    passwords in addresses.
     """
     import torch
 
@@ -48,7 +50,7 @@ def describe_environment() -> dict[str, Any]:
         "gpus": gpus,
         "packages": versions,
         "git_commit": source_commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": re.sub(r"://[^/@\s]+@", "://", " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
     }
 
 

@@ -50,7 +50,7 @@ class EvaluationFolder(Folder):
         if not cls.holds_run(path):
             return None
         folder = cls.open(path)
-        if not (folder.path / RESPONSES_FILE).is_file():
+        if not folder._has_responses():
             return None
         differences = list(_differences(folder.read_json(CONFIG_FILE), config))
         if differences:
@@ -64,9 +64,15 @@ class EvaluationFolder(Folder):
         """Raise `FIPOError` where `path` is in use; an evaluation without responses has nothing to protect."""
         if self.holds_run(self.path):
             type(self).open(self.path)
-            if not (self.path / RESPONSES_FILE).is_file():
+            if not self._has_responses():
                 return
         super().refuse_existing()
+        if self._has_responses() or (self.path.is_dir() and set(os.listdir(self.path)) - {RESPONSES_FILE}):
+            raise FIPOError(f"{self.path} is not empty and holds no run: choose another folder with --out")
+
+    def _has_responses(self) -> bool:
+        file = self.path / RESPONSES_FILE
+        return file.is_file() and file.stat().st_size > 0
 
     def config(self) -> dict[str, Any]:
         """`config.json`, with what it must have. Raises `FIPOError` where that is missing or of another kind."""
@@ -100,7 +106,9 @@ class EvaluationFolder(Folder):
         return {(row["data"], row["id"], row["sample"]) for row in self.responses()}
 
     def writer(self) -> ResponseWriter:
-        """Appends responses; a context manager."""
+        """Appends responses; a context manager. The folder is made if need be."""
+        with clear_disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         return ResponseWriter(self.path / RESPONSES_FILE)
 
 

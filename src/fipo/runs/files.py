@@ -14,6 +14,10 @@ from typing import Any
 from fipo.errors import FIPOError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.EBUSY),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -89,6 +93,6 @@ def clear_disk_errors(file: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in DISK_FULL:
             raise FIPOError(f"no disk space left to write {file}: free some, then continue with --resume") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EFBIG):
+        if error.errno in NOT_WRITABLE:
             raise FIPOError(f"cannot write {file}: {error.strerror}") from None
         raise

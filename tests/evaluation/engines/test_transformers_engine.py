@@ -177,10 +177,22 @@ def test_an_error_of_the_receiver_ends_the_sampling_and_the_model_stays_usable(b
     model.eval()
 
 
-def test_logits_that_are_no_numbers_are_refused():
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_are_refused(broken):
     sampler = SeededSampler([np.random.default_rng(0)], Sampling(0.0, 1.0, 1))
     with pytest.raises(FIPOError, match="not numbers"):
-        sampler(torch.zeros(1, 1), torch.tensor([[0.0, torch.nan]]))
+        sampler(torch.zeros(1, 1), torch.tensor([[0.0, broken]]))
+
+
+def test_an_early_stop_covers_all_problems_alike(base, requests):
+    handed = []
+
+    def note(finished):
+        handed.extend(index for index, _ in finished)
+
+    TransformersEngine(*base, batch_size=4).generate(requests * 2, Sampling(1.0, 1.0, 60), note)
+    first_round = [index for index in handed[: len(requests)] if index < len(requests)]
+    assert len(first_round) > 0.8 * len(requests)
 
 
 def test_running_out_of_gpu_memory_names_the_setting(base, requests, monkeypatch):

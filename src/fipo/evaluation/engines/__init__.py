@@ -15,22 +15,29 @@ TRANSFORMERS_BATCH = 32
 SERVER_CONCURRENCY = 64
 
 
-def choose_engine(settings: EvalSettings, runtime: Runtime) -> str:
-    """The engine that "auto" stands for here, or the one asked for.
+def choose_engine(settings: EvalSettings, runtime: Runtime, before: str | None = None) -> str:
+    """The engine that "auto" stands for here, or the one asked for; `before` is that of what is being continued.
 
     Raises:
         FIPOError: the engine does not go with the other settings.
     """
-    name = settings.engine
+    name = before or settings.engine
     adapter = (Path(settings.model) / "adapter_config.json").is_file()
     if name == "auto":
         name = "server" if runtime.base_url else "vllm" if _vllm_is_usable() and not adapter else "transformers"
     if name == "server" and not runtime.base_url:
-        raise FIPOError("--engine server needs the address of the server: --base-url http://host:8000/v1")
+        raise FIPOError("the engine server needs the address of the server: --base-url http://host:8000/v1")
     if name != "server" and runtime.base_url:
         raise FIPOError(f"--base-url {runtime.base_url} is for --engine server, not {name}: leave one of them out")
     if name == "vllm" and adapter:
         raise FIPOError(f"--engine vllm takes no adapter ({settings.model}): use --engine transformers, or merge it")
+    for option, given, engines in (
+        ("--tensor-parallel", runtime.tensor_parallel > 1, ("vllm",)),
+        ("--device", runtime.device != "auto", ("transformers",)),
+        ("--dtype", settings.dtype != "auto", ("transformers", "vllm")),
+    ):
+        if given and name not in engines:
+            raise FIPOError(f"{option} has no effect with the engine {name}: leave it out, or use {engines[0]}")
     return name
 
 

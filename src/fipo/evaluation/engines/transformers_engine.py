@@ -139,7 +139,8 @@ class _Pool:
     """
 
     def __init__(self, sequences: Any) -> None:
-        self.levels: list[list[_Sequence]] = [sorted(sequences, key=lambda s: len(s.prompt), reverse=True)]
+        # In the order given, from the back.
+        self.levels: list[list[_Sequence]] = [list(sequences)[::-1]]
         self.level = 0
 
     def take(self, size: int) -> list[_Sequence]:
@@ -177,7 +178,7 @@ class SeededSampler:
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """scores (B, V) float32 → (B, V), 0 at the drawn token and −inf elsewhere; unchanged at temperature 0."""
-        if bool(scores.isnan().any()):
+        if not bool(scores.amax(dim=-1).isfinite().all()):
             raise FIPOError(
                 "the model gives logits that are not numbers: its weights are broken, or --dtype too narrow"
             )
