@@ -101,6 +101,18 @@ def test_the_fingerprint_of_an_adapter_covers_its_base(tmp_path):
     assert fingerprint(str(adapter)) != before
 
 
+def test_an_adapter_is_loaded_on_its_base_with_the_tokenizer_of_the_base(tmp_path):
+    peft = pytest.importorskip("peft", reason="adapters need the extra [lora]")
+    transformers = pytest.importorskip("transformers", reason="models need the extra [eval]")
+    base = transformers.AutoModelForCausalLM.from_pretrained(base_model_path())
+    settings = peft.LoraConfig(r=2, task_type="CAUSAL_LM", init_lora_weights=False)
+    peft.get_peft_model(base, settings).save_pretrained(tmp_path)
+    model = load_model(resolve_model(str(tmp_path)))
+    assert any("lora" in name for name, _ in model.named_parameters())
+    tokenizer = load_tokenizer(resolve_model(str(tmp_path)))
+    assert len(tokenizer) == len(load_tokenizer(str(base_model_path())))
+
+
 def test_a_model_without_some_of_its_weights_is_refused(tmp_path):
     pytest.importorskip("transformers", reason="models need the extra [eval]")
     from safetensors.torch import load_file, save_file
