@@ -296,6 +296,24 @@ def test_what_an_evaluation_was_continued_with_is_noted(tmp_path, mine, use):
     assert (noted["version"], [entry["version"] for entry in noted["continued"]]) == ("0", ["1"])
 
 
+def test_an_evaluation_without_responses_leaves_nothing_of_its_engine(tmp_path, mine, use):
+    """One that was cut off before its first response, then begun again in another way."""
+
+    def cut(prompt, seed):
+        raise KeyboardInterrupt
+
+    served = use(FakeEngine(cut, context_length=None))
+    served.name = "server"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(fake_settings(mine, max_tokens=9), tmp_path / "out", runtime=Runtime(base_url="http://host/v1"))
+    use(FakeEngine(lambda prompt, seed: Response("Answer: 4", 3)))
+    summary = evaluate(fake_settings(mine, max_tokens=50), tmp_path / "out")
+    assert (summary["engine"], summary["sampling"]["max_tokens"]) == ("transformers", 50)
+    folder = EvaluationFolder.open(tmp_path / "out")
+    assert folder.config()["model_fingerprint"] is not None
+    assert "continued" not in folder.engine()
+
+
 def test_an_evaluation_of_a_server_is_shown_without_it_and_continued_with_it(tmp_path, mine, use):
     engine = FakeEngine(lambda prompt, seed: Response("Answer: 4", 3), context_length=None)
     engine.name = "server"

@@ -69,7 +69,8 @@ def evaluate(
         FIPOError: what the user can mend, in one line. Responses already written stay.
     """
     runtime = runtime or Runtime()
-    served = bool(runtime.base_url) or _was_served(out)
+    begun = EvaluationFolder(out)
+    served = bool(runtime.base_url) or (begun.has_responses() and begun.engine()["name"] == "server")
     benchmarks = load_benchmarks(settings)
     config = {
         **settings.as_dict(),
@@ -78,21 +79,15 @@ def evaluate(
     }
     folder = EvaluationFolder.find(out, config=config)
     if folder is None:
-        EvaluationFolder(out).refuse_existing()
+        begun.refuse_existing()
     if folder is None or _missing(settings, benchmarks, folder):
-        folder = _sample(settings, runtime, config, out, benchmarks, progress)
+        folder = _sample(settings, runtime, config, folder, out, benchmarks, progress)
     if progress is not None:
         progress.estimate()
     summary = summarise(folder, counts=counts)
     folder.write_json(SUMMARY_FILE, summary)
     folder.set_status("finished")
     return summary
-
-
-def _was_served(out: str | Path) -> bool:
-    """Whether `out` holds an evaluation that was sampled from a server."""
-    file = Path(out) / ENGINE_FILE
-    return file.is_file() and EvaluationFolder(out).engine()["name"] == "server"
 
 
 def settings_of(out: str | Path) -> EvalSettings:
@@ -116,13 +111,13 @@ def _sample(
     settings: EvalSettings,
     runtime: Runtime,
     config: dict[str, Any],
+    folder: EvaluationFolder | None,
     out: str | Path,
     benchmarks: Sequence[Benchmark],
     progress: Progress | None,
 ) -> EvaluationFolder:
     """Sample what is missing into the folder, which is made when the model has been loaded and fits."""
-    found = EvaluationFolder.find(out, config=config)
-    before = found.engine() if found is not None else {}
+    before = folder.engine() if folder is not None else {}
     engine = open_engine(choose_engine(settings, runtime, before.get("name")), settings, runtime)
     try:
         max_tokens = before.get("max_tokens") or _length_limit(settings, engine, benchmarks)
@@ -130,9 +125,10 @@ def _sample(
         with EvaluationFolder(out).writer() as writer:
             # Only now: until the file was ours, another process may have begun here, or added to it.
             folder = EvaluationFolder.find(out, config=config)
+            before = folder.engine() if folder is not None else {}
             if folder is None:
                 folder = EvaluationFolder.create(out, config=config, environment=describe_environment())
-            _note_engine(folder, {"name": engine.name, "max_tokens": max_tokens, **engine.describe()})
+            _note_engine(folder, before, {"name": engine.name, "max_tokens": max_tokens, **engine.describe()})
             folder.set_status("running")
             tasks = _missing(settings, benchmarks, folder)
             requests = [Request(task.problem.prompt, task.seed) for task in tasks]
@@ -151,14 +147,13 @@ def _sample(
     return folder
 
 
-def _note_engine(folder: EvaluationFolder, used: dict[str, Any]) -> None:
+def _note_engine(folder: EvaluationFolder, before: dict[str, Any], used: dict[str, Any]) -> None:
     """`engine.json` is what the evaluation began with; what it was continued with stands in a list beside."""
-    if not (folder.path / ENGINE_FILE).is_file():
+    first = {key: value for key, value in before.items() if key != "continued"}
+    continued = before.get("continued", [])
+    if not first:
         folder.write_json(ENGINE_FILE, used)
-        return
-    first = folder.engine()
-    continued = first.pop("continued", [])
-    if used != (continued[-1] if continued else first):
+    elif used != (continued[-1] if continued else first):
         folder.write_json(ENGINE_FILE, {**first, "continued": [*continued, used]})
 
 

@@ -50,7 +50,7 @@ class EvaluationFolder(Folder):
         if not cls.holds_run(path):
             return None
         folder = cls.open(path)
-        if not folder._has_responses():
+        if not folder.has_responses():
             return None
         differences = list(_differences(folder.read_json(CONFIG_FILE), config))
         if differences:
@@ -64,13 +64,14 @@ class EvaluationFolder(Folder):
         """Raise `FIPOError` where `path` is in use; an evaluation without responses has nothing to protect."""
         if self.holds_run(self.path):
             type(self).open(self.path)
-            if not self._has_responses():
+            if not self.has_responses():
                 return
         super().refuse_existing()
-        if self._has_responses() or (self.path.is_dir() and set(os.listdir(self.path)) - {RESPONSES_FILE}):
+        if self.has_responses() or (self.path.is_dir() and set(os.listdir(self.path)) - {RESPONSES_FILE}):
             raise FIPOError(f"{self.path} is not empty and holds no run: choose another folder with --out")
 
-    def _has_responses(self) -> bool:
+    def has_responses(self) -> bool:
+        """Whether there is anything to continue, or to protect."""
         file = self.path / RESPONSES_FILE
         return file.is_file() and file.stat().st_size > 0
 
