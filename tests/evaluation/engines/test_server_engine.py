@@ -21,13 +21,6 @@ SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=50)
 MESSAGES = [{"role": "user", "content": "a 3 = ?"}]
 
 
-@pytest.fixture(autouse=True)
-def quiet_surroundings(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 @pytest.fixture
 def pauses(monkeypatch):
     """The pauses before tries, which are not waited for."""

@@ -15,13 +15,6 @@ from fipo.evaluation.engines.server_engine import ServerEngine
 from tests.evaluation.engines.fake_server import fake_server
 
 
-@pytest.fixture(autouse=True)
-def quiet_surroundings(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
 @pytest.fixture
 def server():
     with fake_server() as running:
